@@ -1,0 +1,184 @@
+"""Distributions of single entries, in the terms of `torch.distributions`, drawn with a generator."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.distributions import Distribution, constraints
+
+_LOG_2PI = math.log(2.0 * math.pi)
+
+
+class Output(Distribution):
+    """A batch of univariate distributions; `draw` samples once from each with an explicit generator."""
+
+    arg_constraints: dict[str, constraints.Constraint] = {}
+
+    def __init__(self, batch_shape: torch.Size) -> None:
+        super().__init__(batch_shape, validate_args=False)
+
+    def draw(self, generator: torch.Generator | None = None) -> Tensor:
+        """Draw one value from each distribution, (*batch_shape,), as floats."""
+        raise NotImplementedError
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Return the log-probability (or log-density) of `value`, (*batch_shape,), nats."""
+        raise NotImplementedError
+
+    def log_pmf(self) -> Tensor:
+        """Return the log-probability of every value, (*batch_shape, levels), nats; discrete outputs only."""
+        raise TypeError(f"{type(self).__name__} is continuous: it has a density, not a table of probabilities")
+
+
+class Bernoulli(Output):
+    """P(x = 1) = sigmoid(logits).
+
+    Args:
+        logits: (*batch_shape,).
+
+    >>> round(float(Bernoulli(torch.tensor(0.0)).log_prob(torch.tensor(1.0)).exp()), 6)
+    0.5
+    """
+
+    support = constraints.boolean
+
+    def __init__(self, logits: Tensor) -> None:
+        super().__init__(logits.shape)
+        self.logits = logits
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return -F.binary_cross_entropy_with_logits(self.logits, value.to(self.logits.dtype), reduction="none")
+
+    def draw(self, generator: torch.Generator | None = None) -> Tensor:
+        noise = torch.rand(self.logits.shape, dtype=self.logits.dtype, device=self.logits.device, generator=generator)
+        return (noise < torch.sigmoid(self.logits)).to(self.logits.dtype)
+
+    def log_pmf(self) -> Tensor:
+        return torch.stack((F.logsigmoid(-self.logits), F.logsigmoid(self.logits)), dim=-1)
+
+    @property
+    def mean(self) -> Tensor:
+        """P(x = 1)."""
+        return torch.sigmoid(self.logits)
+
+
+class Categorical(Output):
+    """P(x = k) = softmax(logits)_k.
+
+    Args:
+        logits: (*batch_shape, levels).
+    """
+
+    def __init__(self, logits: Tensor) -> None:
+        super().__init__(logits.shape[:-1])
+        self.logits = logits
+
+    @property
+    def support(self) -> constraints.Constraint:  # type: ignore[override]
+        return constraints.integer_interval(0, self.logits.shape[-1] - 1)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        flat = -F.cross_entropy(self.logits.flatten(0, -2), value.reshape(-1).long(), reduction="none")
+        return flat.view(self.batch_shape)
+
+    def draw(self, generator: torch.Generator | None = None) -> Tensor:
+        probabilities = torch.softmax(self.logits, dim=-1).flatten(0, -2)
+        drawn = torch.multinomial(probabilities, 1, generator=generator)
+        return drawn.view(self.batch_shape).to(self.logits.dtype)
+
+    def log_pmf(self) -> Tensor:
+        return F.log_softmax(self.logits, dim=-1)
+
+    @property
+    def mean(self) -> Tensor:
+        """The expected level."""
+        levels = torch.arange(self.logits.shape[-1], dtype=self.logits.dtype, device=self.logits.device)
+        return (torch.softmax(self.logits, dim=-1) * levels).sum(-1)
+
+
+class DiscretizedLogisticMixture(Output):
+    r"""A mixture of logistics, integrated over the cell of each level.
+
+    On the scale where the levels are spaced 2 / (levels - 1) over [-1, 1],
+    P(x = k) = sum_i pi_i (sigmoid((x_k + h - mu_i) / s_i) - sigmoid((x_k - h - mu_i) / s_i)), h = 1 / (levels - 1),
+    where the cells of the lowest and the highest level reach to minus and plus infinity.
+
+    Args:
+        raw: (*batch_shape, 3 * components): mixture logits, means, log scales.
+        levels: number of levels.
+
+    References:
+        PixelCNN++: Improving the PixelCNN with Discretized Logistic Mixture Likelihood and Other Modifications
+        (Salimans et al., 2017), https://arxiv.org/abs/1701.05517. There the channels of a pixel share a mixture
+        component; here each entry has a mixture of its own, so that every conditional is explicit.
+    """
+
+    MIN_LOG_SCALE = -7.0
+
+    def __init__(self, raw: Tensor, levels: int) -> None:
+        super().__init__(raw.shape[:-1])
+        self.levels = levels
+        self.logits, self.means, log_scales = raw.float().chunk(3, dim=-1) if raw.dtype.itemsize < 4 else raw.chunk(3, dim=-1)
+        self.log_scales = log_scales.clamp(min=self.MIN_LOG_SCALE)
+
+    @property
+    def support(self) -> constraints.Constraint:  # type: ignore[override]
+        return constraints.integer_interval(0, self.levels - 1)
+
+    def _component_log_prob(self, value: Tensor) -> Tensor:
+        half = 1.0 / (self.levels - 1)
+        value = value.to(self.means.dtype)[..., None]
+        centered = value * (2.0 * half) - 1.0 - self.means
+        inverse = torch.exp(-self.log_scales)
+        upper, lower = inverse * (centered + half), inverse * (centered - half)
+        # log(sigmoid(a) - sigmoid(b)) = logsigmoid(a) + logsigmoid(-b) + log(1 - exp(b - a)): stable at both tails.
+        width = (2.0 * half) * inverse
+        inner = F.logsigmoid(upper) + F.logsigmoid(-lower) + torch.log(-torch.expm1(-width))
+        outer = torch.where(value < 0.5, F.logsigmoid(upper), inner)
+        return torch.where(value > self.levels - 1.5, F.logsigmoid(-lower), outer)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return torch.logsumexp(F.log_softmax(self.logits, dim=-1) + self._component_log_prob(value), dim=-1)
+
+    def draw(self, generator: torch.Generator | None = None) -> Tensor:
+        index = Categorical(self.logits).draw(generator).long()[..., None]
+        mean, log_scale = self.means.gather(-1, index)[..., 0], self.log_scales.gather(-1, index)[..., 0]
+        tiny = torch.finfo(mean.dtype).eps
+        u = torch.rand(mean.shape, dtype=mean.dtype, device=mean.device, generator=generator).clamp(tiny, 1.0 - tiny)
+        y = mean + torch.exp(log_scale) * torch.logit(u)
+        return ((y + 1.0) * ((self.levels - 1) / 2.0)).round().clamp(0, self.levels - 1)
+
+    def log_pmf(self) -> Tensor:
+        # One distribution per entry and level: add a level axis before the components.
+        raw = torch.cat((self.logits, self.means, self.log_scales), dim=-1)[..., None, :]
+        raw = raw.expand(*self.batch_shape, self.levels, raw.shape[-1])
+        values = torch.arange(self.levels, dtype=raw.dtype, device=raw.device).expand(raw.shape[:-1])
+        return DiscretizedLogisticMixture(raw, self.levels).log_prob(values)
+
+
+class GaussianMixture(Output):
+    """A mixture of Gaussians over a real entry.
+
+    Args:
+        raw: (*batch_shape, 3 * components): mixture logits, means, log standard deviations.
+    """
+
+    support = constraints.real
+    MIN_LOG_SCALE = -7.0
+
+    def __init__(self, raw: Tensor) -> None:
+        super().__init__(raw.shape[:-1])
+        self.logits, self.means, log_scales = raw.chunk(3, dim=-1)
+        self.log_scales = log_scales.clamp(min=self.MIN_LOG_SCALE)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        z = (value[..., None] - self.means) * torch.exp(-self.log_scales)
+        component = -0.5 * (z * z + _LOG_2PI) - self.log_scales
+        return torch.logsumexp(F.log_softmax(self.logits, dim=-1) + component, dim=-1)
+
+    def draw(self, generator: torch.Generator | None = None) -> Tensor:
+        index = Categorical(self.logits).draw(generator).long()[..., None]
+        mean, log_scale = self.means.gather(-1, index)[..., 0], self.log_scales.gather(-1, index)[..., 0]
+        noise = torch.randn(mean.shape, dtype=mean.dtype, device=mean.device, generator=generator)
+        return mean + torch.exp(log_scale) * noise

@@ -1,0 +1,265 @@
+"""What a datum is, and everything that depends on the data's measure.
+
+Scaling to network input, dequantization with its log-Jacobian, and the step from
+nats to bits per dimension live here and nowhere else, so that figures of different
+models on one `Event` are on one measure.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions import constraints
+
+from ancestral.errors import InvalidInput
+
+IMAGE_AXES = ("channel", "height", "width")
+
+
+@dataclass(frozen=True)
+class Event:
+    """The description of one datum: its shape, its axes and its support.
+
+    Use the constructors `binary`, `integers`, `real` and `label`.
+
+    Args:
+        shape: shape of one datum, without the batch axis.
+        levels: number of values an entry takes, {0, ..., levels - 1}; None for real entries.
+        axes: name of each axis of `shape`; three axes default to channel, height, width.
+        loc: real events only: one offset per entry (flattened), subtracted before a network.
+        scale: real events only: one positive scale per entry (flattened).
+
+    Raises:
+        InvalidInput: if the parts contradict each other.
+
+    >>> event = Event.integers((1, 28, 28), levels=256)
+    >>> event.numel, event.support
+    (784, IntegerInterval(lower_bound=0, upper_bound=255))
+    >>> round(event.bits_per_dim(784 * math.log(256)), 9)
+    8.0
+    """
+
+    shape: tuple[int, ...]
+    levels: int | None = None
+    axes: tuple[str, ...] = ()
+    loc: tuple[float, ...] | None = None
+    scale: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
+        if any(n < 1 for n in self.shape):
+            raise InvalidInput(f"an event's shape must be positive, got {self.shape}")
+        if self.levels is not None and self.levels < 2:
+            raise InvalidInput(f"an event needs at least 2 levels, got {self.levels}")
+        axes = self.axes or (IMAGE_AXES if len(self.shape) == 3 else ())
+        if not axes:
+            axes = tuple(f"axis{i}" for i in range(len(self.shape))) if len(self.shape) > 1 else ("feature",)
+            axes = axes[: len(self.shape)]
+        object.__setattr__(self, "axes", tuple(axes))
+        if len(self.axes) != len(self.shape):
+            raise InvalidInput(f"got {len(self.axes)} axis names {self.axes} for shape {self.shape}")
+        for name in ("loc", "scale"):
+            values = getattr(self, name)
+            if values is None:
+                continue
+            if self.levels is not None:
+                raise InvalidInput(f"{name} is for real events, got an event of {self.levels} levels")
+            values = tuple(float(v) for v in values)
+            object.__setattr__(self, name, values)
+            if len(values) != self.numel or not all(math.isfinite(v) for v in values):
+                raise InvalidInput(f"{name} needs {self.numel} finite numbers, got {values!r}")
+        if self.scale is not None and min(self.scale) <= 0:
+            raise InvalidInput(f"scale must be positive, got a smallest value of {min(self.scale)}")
+
+    # Constructors
+
+    @classmethod
+    def binary(cls, shape: Sequence[int], axes: Sequence[str] = ()) -> "Event":
+        """An event whose entries are 0 or 1."""
+        return cls(tuple(shape), 2, tuple(axes))
+
+    @classmethod
+    def integers(cls, shape: Sequence[int], levels: int, axes: Sequence[str] = ()) -> "Event":
+        """An event whose entries are in {0, ..., levels - 1}."""
+        return cls(tuple(shape), levels, tuple(axes))
+
+    @classmethod
+    def real(
+        cls,
+        shape: Sequence[int],
+        loc: Sequence[float] | None = None,
+        scale: Sequence[float] | None = None,
+        axes: Sequence[str] = (),
+    ) -> "Event":
+        """A real event; networks see (x - loc) / scale, figures stay on the measure of x."""
+        return cls(
+            tuple(shape), None, tuple(axes), None if loc is None else tuple(loc), None if scale is None else tuple(scale)
+        )
+
+    @classmethod
+    def label(cls, classes: int) -> "Event":
+        """A single class label in {0, ..., classes - 1}: what conditional models are conditioned on."""
+        return cls((), classes, ())
+
+    # Facts
+
+    @property
+    def numel(self) -> int:
+        """Number of entries (dimensions) of one datum."""
+        return math.prod(self.shape)
+
+    @property
+    def discrete(self) -> bool:
+        """Whether the entries are integers, so that probabilities and not densities are meant."""
+        return self.levels is not None
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether every entry is 0 or 1."""
+        return self.levels == 2
+
+    @property
+    def is_image(self) -> bool:
+        """Whether the axes are channel, height, width."""
+        return self.axes == IMAGE_AXES
+
+    @property
+    def support(self) -> constraints.Constraint:
+        """The support of one entry, in the terms of `torch.distributions.constraints`."""
+        if self.levels is None:
+            return constraints.real
+        return constraints.boolean if self.levels == 2 else constraints.integer_interval(0, self.levels - 1)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type in which data of this event are stored and samples are returned."""
+        if self.levels is None:
+            return torch.float32
+        return torch.uint8 if self.levels <= 256 else torch.int64
+
+    def __str__(self) -> str:
+        entries = {None: "real", 2: "binary"}.get(self.levels, f"{self.levels} levels")
+        return f"{'x'.join(map(str, self.shape)) or 'scalar'} {entries}"
+
+    # Checks
+
+    def check(self, x: Tensor, what: str = "x") -> None:
+        """Raise unless `x`, of shape (batch, *shape), holds data of this event.
+
+        Raises:
+            InvalidInput: for another shape, a NaN or infinity, or a value outside the support.
+        """
+        if tuple(x.shape[1:]) != self.shape or x.dim() != len(self.shape) + 1:
+            raise InvalidInput(
+                f"{what} has shape {tuple(x.shape)}, expected {('batch', *self.shape)}: reshape it, or load data of this event"
+            )
+        if x.numel() == 0:
+            return
+        if x.is_floating_point() and not bool(torch.isfinite(x).all()):
+            count = int((~torch.isfinite(x)).sum())
+            raise InvalidInput(
+                f"{what} holds {count} NaN or infinite values, expected finite numbers: drop or impute them first"
+            )
+        if self.levels is None:
+            return
+        low, high = float(x.min()), float(x.max())
+        if low < 0 or high > self.levels - 1 or (x.is_floating_point() and not bool((x == x.round()).all())):
+            raise InvalidInput(
+                f"{what} has values in [{low:g}, {high:g}], expected integers in [0, {self.levels - 1}]:"
+                " binarize, round or rescale the data, or train on an event that holds them"
+            )
+
+    # The data's measure
+
+    def _affine(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        loc = self.loc or (0.0,) * self.numel
+        scale = self.scale or (1.0,) * self.numel
+        return (
+            torch.tensor(loc, dtype=like.dtype, device=like.device).view(self.shape),
+            torch.tensor(scale, dtype=like.dtype, device=like.device).view(self.shape),
+        )
+
+    def log_scale(self, like: Tensor) -> Tensor:
+        """Return log(scale) of each entry, (*shape,): what standardizing takes from the log-density of each."""
+        return torch.log(self._affine(like)[1])
+
+    def to_network(self, x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        """Return `x` as network input: {0, 1} for binary, [-1, 1] for integer, standardized for real events.
+
+        Args:
+            x: data, (batch, *shape).
+            dtype: floating type of the result; the default type where omitted.
+        """
+        x = x.to(dtype or (x.dtype if x.is_floating_point() else torch.get_default_dtype()))
+        if self.levels is None:
+            if self.loc is None and self.scale is None:
+                return x
+            loc, scale = self._affine(x)
+            return (x - loc) / scale
+        return x if self.levels == 2 else x * (2.0 / (self.levels - 1)) - 1.0
+
+    def from_network(self, y: Tensor) -> Tensor:
+        """Return the datum nearest to `y`, which is on the scale of `to_network`; the inverse of it on data."""
+        if self.levels is None:
+            loc, scale = self._affine(y)
+            return y * scale + loc
+        value = y if self.levels == 2 else (y + 1.0) * ((self.levels - 1) / 2.0)
+        return value.round().clamp(0, self.levels - 1).to(self.dtype)
+
+    def dequantize(self, x: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        r"""Map data to a continuous variable u and return it with the log-density correction.
+
+        Discrete events: u = (x + n) / levels with n uniform on [0, 1), so that u is in [0, 1), and
+        log P(x) >= E[log p(u)] - D log(levels) (Theis, van den Oord & Bethge, 2016).
+        Real events: u = (x - loc) / scale, and log p(x) = log p(u) - sum(log scale).
+
+        Args:
+            x: data, (batch, *shape).
+            generator: source of n.
+
+        Returns:
+            u of shape (batch, *shape), and the correction to add to log p(u), (batch,), nats.
+        """
+        dtype = x.dtype if x.is_floating_point() else torch.get_default_dtype()
+        if self.levels is None:
+            log_scale = sum(math.log(s) for s in self.scale) if self.scale else 0.0
+            return self.to_network(x), torch.full((len(x),), -log_scale, dtype=dtype, device=x.device)
+        noise = torch.rand(x.shape, dtype=dtype, device=x.device, generator=generator)
+        correction = -self.numel * math.log(self.levels)
+        # In float32 the sum of 255 and a number close to 1 rounds up to 256: keep u below 1.
+        u = ((x.to(dtype) + noise) / self.levels).clamp(max=1.0 - torch.finfo(dtype).eps)
+        return u, torch.full((len(x),), correction, dtype=dtype, device=x.device)
+
+    def quantize(self, u: Tensor) -> Tensor:
+        """Return the datum whose cell holds `u`: the inverse of `dequantize`."""
+        if self.levels is None:
+            return self.from_network(u)
+        return (u * self.levels).floor().clamp(0, self.levels - 1).to(self.dtype)
+
+    def bits_per_dim(self, nats: float) -> float:
+        """Return negative log-likelihood `nats` (per datum) in bits per dimension (per entry)."""
+        return nats / (self.numel * math.log(2.0))
+
+    # JSON
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the event as JSON-able values; `from_json` rebuilds it."""
+        fields: dict[str, Any] = {"shape": list(self.shape), "levels": self.levels, "axes": list(self.axes)}
+        if self.loc is not None:
+            fields["loc"] = list(self.loc)
+        if self.scale is not None:
+            fields["scale"] = list(self.scale)
+        return fields
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> "Event":
+        """Rebuild an event from `to_json`'s values."""
+        try:
+            return cls(
+                tuple(fields["shape"]), fields["levels"], tuple(fields.get("axes", ())), fields.get("loc"), fields.get("scale")
+            )
+        except (KeyError, TypeError) as error:
+            raise InvalidInput(f"not the description of an event: {fields!r}") from error

@@ -1,0 +1,1 @@
+"""Parts that models share: causal and masked layers, embeddings of conditions, networks."""

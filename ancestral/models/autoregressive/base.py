@@ -1,0 +1,136 @@
+"""What every autoregressive model shares: conditionals for all entries at once, or for one entry after another."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ancestral.distributions import Head, Output
+from ancestral.likelihood import EXACT
+from ancestral.models.base import Model
+
+
+@dataclass
+class State:
+    """What a model remembers between steps.
+
+    Args:
+        order: entry (flat index) at each step, (numel,).
+        x: data so far, (batch, numel); zero where not yet given.
+        condition: as in `Model.log_prob`.
+        t: steps taken.
+        cache: what the model itself keeps.
+    """
+
+    order: Tensor
+    x: Tensor
+    condition: Tensor | None
+    t: int = 0
+    cache: dict[str, Any] = field(default_factory=dict)
+
+
+class AutoregressiveModel(Model):
+    r"""p(x | c) = prod_t p(x_{o(t)} | x_{o(<t)}, c), for an order o of the entries.
+
+    A subclass sets `head` and implements `forward`; `order` where it is not 0, 1, 2, ...; and `start` and
+    `advance` where a step can cost less than a whole `forward`.
+    """
+
+    family = "autoregressive"
+    likelihood = EXACT
+    head: Head
+
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Return the raw head parameters of all conditionals.
+
+        Args:
+            x: data, (batch, *event.shape).
+            condition: (batch, *condition.shape), where the model has a condition.
+
+        Returns:
+            (batch, *event.shape, head.parameters); those of entry d depend only on entries before d in `order`.
+        """
+        raise NotImplementedError
+
+    @property
+    def order(self) -> Tensor:
+        """Flat index of the entry at each step, (numel,)."""
+        return torch.arange(self.event.numel, device=self.device)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating type of the parameters."""
+        return next(self.parameters()).dtype
+
+    def entry_log_prob(self, raw: Tensor, x: Tensor) -> Tensor:
+        """Return log p of each entry of `x` under its raw parameters, same shape as `x`, nats."""
+        if self.event.discrete:
+            return self.head(raw).log_prob(x)
+        return self.head(raw).log_prob(self.event.to_network(x.to(raw.dtype))) - self.event.log_scale(raw)
+
+    def log_prob(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        self.check_condition(condition, len(x))
+        return self.entry_log_prob(self(x, condition), x).flatten(1).sum(1)
+
+    # Stepping
+
+    def init_state(self, n: int, condition: Tensor | None = None, order: Tensor | None = None) -> State:
+        """Return the state before the first step, for `n` data.
+
+        Args:
+            n: batch size.
+            condition: (n, *condition.shape), where the model has a condition.
+            order: an order other than the model's own, for models that serve any.
+        """
+        condition = self.check_condition(condition, n)
+        x = torch.zeros(n, self.event.numel, dtype=self.dtype, device=self.device)
+        state = State(self.order if order is None else order, x, condition)
+        self.start(state)
+        return state
+
+    def step(self, state: State, previous: Tensor | None = None) -> Tensor:
+        """Give the value of the previous entry, get the raw parameters of the next one.
+
+        Args:
+            state: from `init_state`; it is changed in place.
+            previous: value of entry `order[t - 1]`, (batch,), on the event's scale; None at the first step.
+
+        Returns:
+            Raw head parameters of entry `order[t]`, (batch, head.parameters).
+        """
+        if previous is not None:
+            state.x[:, state.order[state.t - 1]] = previous.to(state.x.dtype)
+        raw = self.advance(state, previous)
+        state.t += 1
+        return raw
+
+    def start(self, state: State) -> None:
+        """Fill `state.cache` before the first step."""
+
+    def advance(self, state: State, previous: Tensor | None) -> Tensor:
+        """Return the raw parameters of entry `state.order[state.t]`, (batch, parameters).
+
+        This default runs the whole `forward`; models override it with what the step costs.
+        """
+        raw: Tensor = self(state.x.view(-1, *self.event.shape), state.condition)
+        return raw.flatten(1, -2)[:, state.order[state.t]]
+
+    @torch.no_grad()
+    def sample(self, n: int, condition: Tensor | None = None, *, generator: torch.Generator | None = None) -> Tensor:
+        """Draw `n` data exactly, one entry after another (ancestral sampling)."""
+        state = self.init_state(n, condition)
+        value: Tensor | None = None
+        for _ in range(self.event.numel):
+            value = self._draw(self.head(self.step(state, value)), state, generator)
+        state.x[:, state.order[-1]] = value
+        return state.x.view(n, *self.event.shape).to(self.event.dtype)
+
+    def _draw(self, output: Output, state: State, generator: torch.Generator | None) -> Tensor:
+        value = output.draw(generator)
+        if self.event.discrete:
+            return value
+        d = int(state.order[state.t - 1])
+        loc = self.event.loc[d] if self.event.loc else 0.0
+        scale = self.event.scale[d] if self.event.scale else 1.0
+        return value * scale + loc

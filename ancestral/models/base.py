@@ -1,0 +1,245 @@
+"""The one interface of every model: a distribution over one kind of datum."""
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from ancestral.errors import InvalidInput, Unsupported
+from ancestral.event import Event
+from ancestral.likelihood import NONE, Likelihood
+
+VERBS = ("log_prob", "sample", "encode", "decode")
+
+
+class Model(nn.Module):
+    """A distribution over the data of one `Event`, given a condition where there is one.
+
+    A subclass takes `event` and `condition` first, and its configuration as keyword arguments, which are
+    recorded in `config` when it is built. It implements those primitives that it has: `log_prob`, `sample`,
+    `encode`, `decode`; the verbs of the library are written over them. It owns its losses: `loss`, and where it
+    has more than one group of parameters, `parameter_groups` and `groups_at`.
+
+    Args:
+        event: what a datum is.
+        condition: what the model is conditioned on (`Event.label(10)` for ten classes), or None.
+
+    Raises:
+        InvalidInput: if the model cannot take the event or the condition.
+    """
+
+    name: ClassVar[str] = ""
+    """The registered name."""
+    family: ClassVar[str] = ""
+    """autoregressive, latent, flow, adversarial, energy or representation."""
+    summary: ClassVar[str] = ""
+    """One line for `ancestral models`."""
+    reference: ClassVar[str] = ""
+    """Short cite, such as "Germain et al. 2015"."""
+    takes: ClassVar[tuple[str, ...]] = ("binary", "integer", "real")
+    """Kinds of support that the model takes."""
+    images_only: ClassVar[bool] = False
+    """Whether the event must be an image (channel, height, width)."""
+    conditional: ClassVar[bool] = True
+    """Whether the model takes a condition."""
+    monitor: ClassVar[str] = "nats"
+    """The per-example measure (of `measures`) that validation minimises."""
+    training_defaults: ClassVar[dict[str, Any]] = {}
+    """Training settings that suit the model where a person gives none, such as {"learning_rate": 1e-3}."""
+    examples: ClassVar[tuple[dict[str, Any], ...]] = ()
+    """Tiny instances for the contract tests: constructor arguments, `event` and `condition` included."""
+
+    likelihood: Likelihood = NONE
+    """What `log_prob` returns."""
+
+    _config: dict[str, Any]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "__init__" in cls.__dict__:
+            cls.__init__ = _recorded(cls.__init__)  # type: ignore[method-assign]
+
+    def __init__(self, event: Event, condition: Event | None = None) -> None:
+        super().__init__()
+        self.check_event(event, condition)
+        self.event = event
+        self.condition = condition
+
+    # Configuration
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The constructor's keyword arguments, defaults included, without `event` and `condition`."""
+        return dict(self._config)
+
+    @classmethod
+    def options(cls) -> dict[str, inspect.Parameter]:
+        """Return the constructor's keyword arguments by name, without `event` and `condition`."""
+        parameters = dict(inspect.signature(cls.__init__).parameters)
+        return {key: p for key, p in parameters.items() if key not in ("self", "event", "condition")}
+
+    @classmethod
+    def check_event(cls, event: Event, condition: Event | None = None) -> None:
+        """Raise unless the model can take data of `event` and the condition.
+
+        Raises:
+            InvalidInput: naming what the model takes.
+        """
+        name = cls.name or cls.__name__
+        kind = "real" if event.levels is None else "binary" if event.is_binary else "integer"
+        if cls.images_only and not event.is_image:
+            raise InvalidInput(
+                f"{name} takes images (channel, height, width), got an event of shape {event.shape} with axes"
+                f" {event.axes}: use made, nade or deep-nade for tables and vectors"
+            )
+        if kind not in cls.takes:
+            raise InvalidInput(
+                f"{name} takes {' or '.join(cls.takes)} data, got {event}: `ancestral models` says what takes it"
+            )
+        if condition is not None and not cls.conditional:
+            raise InvalidInput(f"{name} takes no condition, got one of {condition}: train it without --data.condition")
+
+    # Primitives
+
+    def log_prob(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Return log p(x | condition), of the kind that `likelihood` says.
+
+        Args:
+            x: data, (batch, *event.shape).
+            condition: (batch, *condition.shape), where the model has a condition.
+
+        Returns:
+            (batch,), nats.
+
+        Raises:
+            Unsupported: if the model has no likelihood.
+        """
+        raise self._unsupported("log_prob")
+
+    def sample(self, n: int, condition: Tensor | None = None, *, generator: torch.Generator | None = None) -> Tensor:
+        """Draw `n` data from the model.
+
+        Args:
+            n: number of data.
+            condition: (n, *condition.shape), where the model has a condition.
+            generator: source of randomness.
+
+        Returns:
+            (n, *event.shape), of type `event.dtype`.
+
+        Raises:
+            Unsupported: if the model cannot be sampled.
+        """
+        raise self._unsupported("sample")
+
+    def encode(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Return the code of `x`, (batch, code); a mean where codes are random.
+
+        Raises:
+            Unsupported: if the model has no codes.
+        """
+        raise self._unsupported("encode")
+
+    def decode(self, code: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Return the datum of a code, (batch, *event.shape), of type `event.dtype`; the mode or mean, not a draw.
+
+        Raises:
+            Unsupported: if the model cannot decode.
+        """
+        raise self._unsupported("decode")
+
+    # Training
+
+    def loss(
+        self, x: Tensor, condition: Tensor | None = None, *, group: str = "model", generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        """Return what a training step minimises over the parameters of `group`, as "loss", and scalars to log.
+
+        The default is the mean negative log-likelihood in nats per datum.
+        """
+        return {"loss": -self.log_prob(x, condition).mean()}
+
+    def measures(
+        self, x: Tensor, condition: Tensor | None = None, *, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        """Return per-example measures, each (batch,), for validation; `monitor` names the one that is minimised.
+
+        The default is {"nats": negative log-likelihood}.
+        """
+        return {"nats": -self.log_prob(x, condition)}
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """Return the parameters by group; each group has an optimizer of its own."""
+        return {"model": [p for p in self.parameters() if p.requires_grad]}
+
+    def groups_at(self, step: int) -> Sequence[str]:
+        """Return the groups that training step `step` (from 0) updates, in order."""
+        return tuple(self.parameter_groups())
+
+    def after_step(self, group: str) -> None:
+        """Called after the optimizer has changed the parameters of `group`; for projections and clipping."""
+
+    # Helpers for subclasses
+
+    def check_condition(self, condition: Tensor | None, n: int) -> Tensor | None:
+        """Return `condition`, or raise unless it fits `n` data of this model.
+
+        Raises:
+            InvalidInput: if it is missing, superfluous, of another shape, or out of range.
+        """
+        if self.condition is None:
+            if condition is not None:
+                raise InvalidInput(f"this {self.name} was trained without a condition, got one: leave it out")
+            return None
+        if condition is None:
+            raise InvalidInput(f"this {self.name} needs a condition ({self.condition}) for each datum, got none: give one")
+        if len(condition) != n:
+            raise InvalidInput(f"got {len(condition)} conditions for {n} data: give one for each")
+        self.condition.check(condition, "condition")
+        return condition
+
+    def _unsupported(self, verb: str) -> Unsupported:
+        from ancestral.models import registry
+
+        able = [name for name in registry.names() if registry.get(name).can(verb)]
+        why = f"{self.name or type(self).__name__} ({self.family or 'custom'}) has no {verb}"
+        return Unsupported(f"{why}. Models that have: {', '.join(able) or 'none'}")
+
+    @classmethod
+    def can(cls, verb: str) -> bool:
+        """Return whether the model has the primitive `verb`: log_prob, sample, encode or decode."""
+        return getattr(cls, verb) is not getattr(Model, verb)
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the parameters."""
+        return next(self.parameters()).device
+
+
+def _recorded(init: Callable[..., None]) -> Callable[..., None]:
+    """Wrap a constructor so that the outermost call records its arguments in `_config`."""
+    signature = inspect.signature(init)
+
+    @functools.wraps(init)
+    def wrapper(self: Model, *args: Any, **kwargs: Any) -> None:
+        if "_config" not in self.__dict__:
+            bound = signature.bind(self, *args, **kwargs)
+            bound.apply_defaults()
+            config = {k: v for k, v in bound.arguments.items() if k not in ("self", "event", "condition")}
+            object.__setattr__(self, "_config", {k: list_to_tuple(v) for k, v in config.items()})
+        init(self, *args, **kwargs)
+
+    return wrapper
+
+
+def list_to_tuple(value: Any) -> Any:
+    """Return a list as a tuple, anything else unchanged: configurations hold tuples, JSON and YAML lists."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+def count_parameters(parameters: Iterable[nn.Parameter]) -> int:
+    """Return the number of scalar parameters."""
+    return sum(p.numel() for p in parameters)

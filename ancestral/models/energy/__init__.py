@@ -1,0 +1,1 @@
+"""Energy models, with an unnormalised density."""

@@ -1,0 +1,1 @@
+"""Normalizing flows: invertible maps with a tractable log-determinant."""

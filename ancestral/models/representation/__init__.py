@@ -1,0 +1,1 @@
+"""Autoencoders and other models learned for their codes."""

@@ -75,7 +75,7 @@ class Categorical(Output):
         self.logits = logits
 
     @property
-    def support(self) -> constraints.Constraint:  # type: ignore[override]
+    def support(self) -> constraints.Constraint:
         return constraints.integer_interval(0, self.logits.shape[-1] - 1)
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -123,7 +123,7 @@ class DiscretizedLogisticMixture(Output):
         self.log_scales = log_scales.clamp(min=self.MIN_LOG_SCALE)
 
     @property
-    def support(self) -> constraints.Constraint:  # type: ignore[override]
+    def support(self) -> constraints.Constraint:
         return constraints.integer_interval(0, self.levels - 1)
 
     def _component_log_prob(self, value: Tensor) -> Tensor:

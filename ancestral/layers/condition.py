@@ -1,6 +1,5 @@
 """One way to feed any condition to a network."""
 
-import torch
 from torch import Tensor, nn
 
 from ancestral.event import Event
@@ -29,6 +28,6 @@ class ConditionEmbedding(nn.Module):
         if self.is_label:
             embedded: Tensor = self.map(condition.long())
             return embedded
-        weight = self.map.weight
-        embedded = self.map(self.event.to_network(condition, dtype=torch.get_default_dtype()).flatten(1).to(weight.dtype))
+        dtype = next(self.map.parameters()).dtype
+        embedded = self.map(self.event.to_network(condition, dtype).flatten(1))
         return embedded

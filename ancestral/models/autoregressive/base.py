@@ -120,8 +120,8 @@ class AutoregressiveModel(Model):
     def sample(self, n: int, condition: Tensor | None = None, *, generator: torch.Generator | None = None) -> Tensor:
         """Draw `n` data exactly, one entry after another (ancestral sampling)."""
         state = self.init_state(n, condition)
-        value: Tensor | None = None
-        for _ in range(self.event.numel):
+        value = self._draw(self.head(self.step(state)), state, generator)
+        for _ in range(1, self.event.numel):
             value = self._draw(self.head(self.step(state, value)), state, generator)
         state.x[:, state.order[-1]] = value
         return state.x.view(n, *self.event.shape).to(self.event.dtype)

@@ -51,7 +51,7 @@ class ArraySplit:
         return len(self.x)
 
     def batch(self, indices: Tensor, generator: torch.Generator | None = None) -> Batch:
-        x = self.x[indices]
+        x = self.x.index_select(0, indices)
         if self.transform is not None:
             x = self.transform(x, generator)
         return x, None if self.condition is None else self.condition[indices]

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from ancestral.distributions.outputs import (
@@ -23,17 +24,42 @@ HEADS = ("auto", "bernoulli", "softmax", "logistic-mixture", "gaussian-mixture")
 class Head:
     """From raw parameters, (..., `parameters`), to a batch of distributions of one entry each.
 
-    Real entries are modelled on the standardized scale of `Event.to_network`: `log_prob` and `draw` below
-    take and give values on the event's own scale through the model, not through the head.
+    Real entries are modelled on the standardized scale of `Event.to_network`; `log_prob`, `draw` and `point`
+    take and give whole data, on the event's own scale and measure.
+
+    Args:
+        name: the head's name, one of `HEADS`.
+        parameters: raw parameters of one entry.
+        build: from raw parameters to distributions of entries.
+        event: what a datum is.
     """
 
     name: str
     parameters: int
     build: Callable[[Tensor], Output]
+    event: Event
 
     def __call__(self, raw: Tensor) -> Output:
         """Return the distributions that `raw`, (..., parameters), stands for."""
         return self.build(raw)
+
+    def log_prob(self, raw: Tensor, x: Tensor) -> Tensor:
+        """Return log p of each entry of data `x`, (batch, *shape), nats; `raw` is (batch, *shape, parameters)."""
+        if self.event.discrete:
+            return self(raw).log_prob(x)
+        return self(raw).log_prob(self.event.to_network(x.to(raw.dtype))) - self.event.log_scale(raw)
+
+    def draw(self, raw: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Draw data, (batch, *shape), each entry on its own; `raw` is (batch, *shape, parameters)."""
+        return self._datum(self(raw).draw(generator))
+
+    def point(self, raw: Tensor) -> Tensor:
+        """Return the mode of each discrete entry or the mean of each real one, (batch, *shape)."""
+        output = self(raw)
+        return self._datum(output.log_pmf().argmax(-1) if self.event.discrete else output.mean)
+
+    def _datum(self, value: Tensor) -> Tensor:
+        return (value if self.event.discrete else self.event.from_network(value)).to(self.event.dtype)
 
 
 def make_head(event: Event, name: str = "auto", components: int = 10) -> Head:
@@ -58,11 +84,11 @@ def make_head(event: Event, name: str = "auto", components: int = 10) -> Head:
     if name == "auto":
         name = "gaussian-mixture" if levels is None else "bernoulli" if levels == 2 else "softmax"
     if name == "gaussian-mixture" and levels is None:
-        return Head(name, 3 * components, GaussianMixture)
+        return Head(name, 3 * components, GaussianMixture, event)
     if name == "bernoulli" and levels == 2:
-        return Head(name, 1, lambda raw: Bernoulli(raw.squeeze(-1)))
+        return Head(name, 1, lambda raw: Bernoulli(raw.squeeze(-1)), event)
     if name == "softmax" and levels is not None:
-        return Head(name, levels, Categorical)
+        return Head(name, levels, Categorical, event)
     if name == "logistic-mixture" and levels is not None:
-        return Head(name, 3 * components, lambda raw: DiscretizedLogisticMixture(raw, levels))
+        return Head(name, 3 * components, lambda raw: DiscretizedLogisticMixture(raw, levels), event)
     raise InvalidInput(f"the head {name!r} does not fit an event of {event}: use auto")

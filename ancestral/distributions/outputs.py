@@ -182,3 +182,8 @@ class GaussianMixture(Output):
         mean, log_scale = self.means.gather(-1, index)[..., 0], self.log_scales.gather(-1, index)[..., 0]
         noise = torch.randn(mean.shape, dtype=mean.dtype, device=mean.device, generator=generator)
         return mean + torch.exp(log_scale) * noise
+
+    @property
+    def mean(self) -> Tensor:
+        """The expected value."""
+        return (torch.softmax(self.logits, dim=-1) * self.means).sum(-1)

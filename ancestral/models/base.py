@@ -218,6 +218,11 @@ class Model(nn.Module):
         """The device of the parameters."""
         return next(self.parameters()).device
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating type of the parameters."""
+        return next(self.parameters()).dtype
+
 
 def _recorded(init: Callable[..., None]) -> Callable[..., None]:
     """Wrap a constructor so that the outermost call records its arguments in `_config`."""

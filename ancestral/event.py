@@ -6,6 +6,7 @@ models on one `Event` are on one measure.
 """
 
 import math
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -49,41 +50,54 @@ class Event:
     scale: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
+        # A frozen dataclass is normalized through object.__setattr__.
+        try:
+            object.__setattr__(self, "shape", tuple(operator.index(n) for n in self.shape))
+            object.__setattr__(self, "levels", None if self.levels is None else operator.index(self.levels))
+        except TypeError:
+            raise InvalidInput(
+                f"an event has a shape of whole numbers and a whole number of levels, got {self.shape!r} and {self.levels!r}"
+            ) from None
         if any(n < 1 for n in self.shape):
             raise InvalidInput(f"an event's shape must be positive, got {self.shape}")
         if self.levels is not None and self.levels < 2:
             raise InvalidInput(f"an event needs at least 2 levels, got {self.levels}")
-        axes = self.axes or (IMAGE_AXES if len(self.shape) == 3 else ())
-        if not axes:
-            axes = tuple(f"axis{i}" for i in range(len(self.shape))) if len(self.shape) > 1 else ("feature",)
-            axes = axes[: len(self.shape)]
-        object.__setattr__(self, "axes", tuple(axes))
+        object.__setattr__(self, "axes", tuple(self.axes) or _default_axes(len(self.shape)))
         if len(self.axes) != len(self.shape):
             raise InvalidInput(f"got {len(self.axes)} axis names {self.axes} for shape {self.shape}")
         for name in ("loc", "scale"):
-            values = getattr(self, name)
-            if values is None:
-                continue
-            if self.levels is not None:
-                raise InvalidInput(f"{name} is for real events, got an event of {self.levels} levels")
-            values = tuple(float(v) for v in values)
-            object.__setattr__(self, name, values)
-            if len(values) != self.numel or not all(math.isfinite(v) for v in values):
-                raise InvalidInput(f"{name} needs {self.numel} finite numbers, got {values!r}")
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, self._checked(name, getattr(self, name)))
         if self.scale is not None and min(self.scale) <= 0:
-            raise InvalidInput(f"scale must be positive, got a smallest value of {min(self.scale)}")
+            raise InvalidInput(f"scale must be positive, got a smallest value of {min(self.scale):g}")
+
+    def _checked(self, name: str, values: Sequence[float]) -> tuple[float, ...]:
+        if self.levels is not None:
+            raise InvalidInput(f"{name} is for real events, got an event of {self.levels} levels")
+        values = tuple(float(v) for v in values)
+        bad = sum(not math.isfinite(v) for v in values)
+        if len(values) != self.numel or bad:
+            raise InvalidInput(f"{name} needs {self.numel} finite numbers, got {len(values)}, of which {bad} are not finite")
+        return values
 
     # Constructors
 
     @classmethod
     def binary(cls, shape: Sequence[int], axes: Sequence[str] = ()) -> "Event":
-        """An event whose entries are 0 or 1."""
+        """An event whose entries are 0 or 1.
+
+        >>> print(Event.binary((1, 28, 28)))
+        1x28x28 binary
+        """
         return cls(tuple(shape), 2, tuple(axes))
 
     @classmethod
     def integers(cls, shape: Sequence[int], levels: int, axes: Sequence[str] = ()) -> "Event":
-        """An event whose entries are in {0, ..., levels - 1}."""
+        """An event whose entries are in {0, ..., levels - 1}.
+
+        >>> Event.integers((3,), levels=17).dtype
+        torch.uint8
+        """
         return cls(tuple(shape), levels, tuple(axes))
 
     @classmethod
@@ -94,14 +108,21 @@ class Event:
         scale: Sequence[float] | None = None,
         axes: Sequence[str] = (),
     ) -> "Event":
-        """A real event; networks see (x - loc) / scale, figures stay on the measure of x."""
+        """A real event; networks see (x - loc) / scale, figures stay on the measure of x.
+
+        >>> Event.real((2,), loc=(1.0, 2.0), scale=(2.0, 2.0)).to_network(torch.tensor([[3.0, 4.0]]))
+        tensor([[1., 1.]])
+        """
         return cls(
             tuple(shape), None, tuple(axes), None if loc is None else tuple(loc), None if scale is None else tuple(scale)
         )
 
     @classmethod
     def label(cls, classes: int) -> "Event":
-        """A single class label in {0, ..., classes - 1}: what conditional models are conditioned on."""
+        """A single class label in {0, ..., classes - 1}: what conditional models are conditioned on.
+
+        >>> Event.label(10).check(torch.tensor([0, 9]))
+        """
         return cls((), classes, ())
 
     # Facts
@@ -147,15 +168,22 @@ class Event:
     # Checks
 
     def check(self, x: Tensor, what: str = "x") -> None:
-        """Raise unless `x`, of shape (batch, *shape), holds data of this event.
+        """Raise unless `x` holds data of this event.
+
+        Looking at values waits for the device: training steps call `check_shape` alone.
+
+        Args:
+            x: data, (batch, *shape).
+            what: what `x` is called in the message.
 
         Raises:
             InvalidInput: for another shape, a NaN or infinity, or a value outside the support.
+
+        >>> Event.binary((2,)).check(torch.tensor([[0, 3]]))
+        Traceback (most recent call last):
+        ancestral.errors.InvalidInput: x has values in [0, 3], expected integers in [0, 1]: ...
         """
-        if tuple(x.shape[1:]) != self.shape or x.dim() != len(self.shape) + 1:
-            raise InvalidInput(
-                f"{what} has shape {tuple(x.shape)}, expected {('batch', *self.shape)}: reshape it, or load data of this event"
-            )
+        self.check_shape(x, what)
         if x.numel() == 0:
             return
         if x.is_floating_point() and not bool(torch.isfinite(x).all()):
@@ -172,18 +200,43 @@ class Event:
                 " binarize, round or rescale the data, or train on an event that holds them"
             )
 
+    def check_shape(self, x: Tensor, what: str = "x") -> None:
+        """Raise unless `x` has the shape (batch, *shape).
+
+        Args:
+            x: anything with a shape.
+            what: what `x` is called in the message.
+
+        Raises:
+            InvalidInput: for another shape.
+        """
+        if x.dim() != len(self.shape) + 1 or tuple(x.shape[1:]) != self.shape:
+            raise InvalidInput(
+                f"{what} has shape {tuple(x.shape)}, expected {('batch', *self.shape)}: reshape it, or load data of this event"
+            )
+
     # The data's measure
 
     def _affine(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        loc = self.loc or (0.0,) * self.numel
-        scale = self.scale or (1.0,) * self.numel
-        return (
-            torch.tensor(loc, dtype=like.dtype, device=like.device).view(self.shape),
-            torch.tensor(scale, dtype=like.dtype, device=like.device).view(self.shape),
-        )
+        # Made once per type and device: a copy per training step costs more than the step's arithmetic.
+        made: dict[tuple[torch.dtype, torch.device], tuple[Tensor, Tensor]] = self.__dict__.setdefault("_made", {})
+        key = (like.dtype, like.device)
+        if key not in made:
+            with torch.inference_mode(False):  # a tensor made in inference mode could not be used in training later
+                loc = torch.tensor(self.loc or (0.0,) * self.numel, dtype=like.dtype, device=like.device)
+                scale = torch.tensor(self.scale or (1.0,) * self.numel, dtype=like.dtype, device=like.device)
+            made[key] = (loc.view(self.shape), scale.view(self.shape))
+        return made[key]
 
     def log_scale(self, like: Tensor) -> Tensor:
-        """Return log(scale) of each entry, (*shape,): what standardizing takes from the log-density of each."""
+        """Return log(scale) of each entry: what standardizing takes from the log-density of each.
+
+        Args:
+            like: a tensor of the wanted floating type and device.
+
+        Returns:
+            (*shape,), nats.
+        """
         return torch.log(self._affine(like)[1])
 
     def to_network(self, x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
@@ -191,7 +244,13 @@ class Event:
 
         Args:
             x: data, (batch, *shape).
-            dtype: floating type of the result; the default type where omitted.
+            dtype: floating type of the result; where omitted that of `x`, or the default type for whole numbers.
+
+        Returns:
+            (batch, *shape).
+
+        >>> Event.integers((3,), 3).to_network(torch.tensor([[0, 1, 2]]))
+        tensor([[-1.,  0.,  1.]])
         """
         x = x.to(dtype or (x.dtype if x.is_floating_point() else torch.get_default_dtype()))
         if self.levels is None:
@@ -202,51 +261,88 @@ class Event:
         return x if self.levels == 2 else x * (2.0 / (self.levels - 1)) - 1.0
 
     def from_network(self, y: Tensor) -> Tensor:
-        """Return the datum nearest to `y`, which is on the scale of `to_network`; the inverse of it on data."""
+        """Return the datum nearest to `y`, which is on the scale of `to_network`; the inverse of it on data.
+
+        Args:
+            y: (batch, *shape), floats.
+
+        Returns:
+            (batch, *shape); of type `dtype` for discrete events, of `y`'s own type for real ones.
+        """
         if self.levels is None:
             loc, scale = self._affine(y)
             return y * scale + loc
         value = y if self.levels == 2 else (y + 1.0) * ((self.levels - 1) / 2.0)
         return value.round().clamp(0, self.levels - 1).to(self.dtype)
 
-    def dequantize(self, x: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+    def dequantize(
+        self, x: Tensor, generator: torch.Generator | None = None, dtype: torch.dtype | None = None
+    ) -> tuple[Tensor, Tensor]:
         r"""Map data to a continuous variable u and return it with the log-density correction.
 
         Discrete events: u = (x + n) / levels with n uniform on [0, 1), so that u is in [0, 1), and
-        log P(x) >= E[log p(u)] - D log(levels) (Theis, van den Oord & Bethge, 2016).
+        log P(x) >= E[log p(u)] - D log(levels).
         Real events: u = (x - loc) / scale, and log p(x) = log p(u) - sum(log scale).
 
         Args:
             x: data, (batch, *shape).
             generator: source of n.
+            dtype: floating type of u, at least 32 bits; where omitted that of `x`, or the default type for whole numbers.
 
         Returns:
             u of shape (batch, *shape), and the correction to add to log p(u), (batch,), nats.
+
+        References:
+            A note on the evaluation of generative models (Theis, van den Oord & Bethge, 2016),
+            https://arxiv.org/abs/1511.01844.
+
+        >>> u, correction = Event.integers((2,), 4).dequantize(torch.tensor([[0, 3]]))
+        >>> Event.integers((2,), 4).quantize(u), round(float(correction) / math.log(4), 4)
+        (tensor([[0, 3]], dtype=torch.uint8), -2.0)
         """
-        dtype = x.dtype if x.is_floating_point() else torch.get_default_dtype()
+        dtype = dtype or (x.dtype if x.is_floating_point() else torch.get_default_dtype())
+        dtype = torch.promote_types(dtype, torch.float32)  # the noise is finer than 16 bits can tell
         if self.levels is None:
-            log_scale = sum(math.log(s) for s in self.scale) if self.scale else 0.0
-            return self.to_network(x), torch.full((len(x),), -log_scale, dtype=dtype, device=x.device)
+            log_scale = math.fsum(math.log(s) for s in self.scale or ())
+            return self.to_network(x, dtype), torch.full((len(x),), -log_scale, dtype=dtype, device=x.device)
         noise = torch.rand(x.shape, dtype=dtype, device=x.device, generator=generator)
-        correction = -self.numel * math.log(self.levels)
-        # In float32 the sum of 255 and a number close to 1 rounds up to 256: keep u below 1.
-        u = ((x.to(dtype) + noise) / self.levels).clamp(max=1.0 - torch.finfo(dtype).eps)
-        return u, torch.full((len(x),), correction, dtype=dtype, device=x.device)
+        # Rounding could carry a u at the very edge of its cell into the next one, and `quantize` would miss x:
+        # keep the noise off the edges by what the sum, the quotient and `quantize`'s product can round.
+        edge = min(2.0 * self.levels * torch.finfo(dtype).eps, 0.5)
+        u = (x.to(dtype) + noise.clamp(edge, 1.0 - edge)) / self.levels
+        return u, torch.full((len(x),), -self.numel * math.log(self.levels), dtype=dtype, device=x.device)
 
     def quantize(self, u: Tensor) -> Tensor:
-        """Return the datum whose cell holds `u`: the inverse of `dequantize`."""
+        """Return the datum whose cell holds `u`: the inverse of `dequantize`.
+
+        Args:
+            u: (batch, *shape), floats; outside of [0, 1) the nearest cell is meant.
+
+        Returns:
+            (batch, *shape); of type `dtype` for discrete events, of `u`'s own type for real ones.
+        """
         if self.levels is None:
             return self.from_network(u)
         return (u * self.levels).floor().clamp(0, self.levels - 1).to(self.dtype)
 
     def bits_per_dim(self, nats: float) -> float:
-        """Return negative log-likelihood `nats` (per datum) in bits per dimension (per entry)."""
+        """Return the negative log-likelihood `nats` (per datum) in bits per dimension (per entry).
+
+        The figure is on the event's own measure: probabilities of whole numbers, densities of real ones.
+
+        >>> round(Event.integers((3, 32, 32), 256).bits_per_dim(3072 * math.log(256)), 9)
+        8.0
+        """
         return nats / (self.numel * math.log(2.0))
 
     # JSON
 
     def to_json(self) -> dict[str, Any]:
-        """Return the event as JSON-able values; `from_json` rebuilds it."""
+        """Return the event as JSON-able values; `from_json` rebuilds it.
+
+        >>> Event.binary((4,)).to_json()
+        {'shape': [4], 'levels': 2, 'axes': ['feature']}
+        """
         fields: dict[str, Any] = {"shape": list(self.shape), "levels": self.levels, "axes": list(self.axes)}
         if self.loc is not None:
             fields["loc"] = list(self.loc)
@@ -256,10 +352,20 @@ class Event:
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> "Event":
-        """Rebuild an event from `to_json`'s values."""
+        """Rebuild an event from `to_json`'s values.
+
+        Raises:
+            InvalidInput: if they do not describe one.
+        """
         try:
             return cls(
                 tuple(fields["shape"]), fields["levels"], tuple(fields.get("axes", ())), fields.get("loc"), fields.get("scale")
             )
-        except (KeyError, TypeError) as error:
-            raise InvalidInput(f"not the description of an event: {fields!r}") from error
+        except (KeyError, TypeError, ValueError) as error:
+            raise InvalidInput(f"not the description of an event ({error}): {str(fields)[:200]}") from error
+
+
+def _default_axes(dimensions: int) -> tuple[str, ...]:
+    if dimensions == 3:
+        return IMAGE_AXES
+    return ("feature",) if dimensions == 1 else tuple(f"axis{i}" for i in range(dimensions))

@@ -1,0 +1,158 @@
+"""Models on disk: `config.json` and `model.safetensors`, loaded without executing anything."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
+import ancestral
+from ancestral.errors import InvalidInput
+from ancestral.event import Event
+from ancestral.files import write_bytes, write_text
+from ancestral.models import registry
+from ancestral.models.base import Model
+
+FORMAT = 1
+"""Version of the layout of `config.json`; another one is refused."""
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+MAX_CONFIG_BYTES = 16 * 2**20
+MAX_WEIGHTS_BYTES = 64 * 2**30
+
+
+def describe(model: Model) -> dict[str, Any]:
+    """Return what `config.json` says of a model: enough to rebuild it without its weights."""
+    return {
+        "format": FORMAT,
+        "version": ancestral.__version__,
+        "model": {"name": model.name, "options": model.config},
+        "event": model.event.to_json(),
+        "condition": model.condition.to_json() if model.condition is not None else None,
+    }
+
+
+def save_weights(weights: dict[str, torch.Tensor], path: Path, *, half: bool = False) -> None:
+    """Write a state dictionary as safetensors.
+
+    Args:
+        weights: parameters and buffers by name.
+        path: the file.
+        half: store floating tensors as float16.
+    """
+    tensors = {}
+    for name, tensor in weights.items():
+        value = tensor.detach().cpu().contiguous()
+        if half and value.is_floating_point():
+            value = value.half()
+            if not bool(torch.isfinite(value).all()):
+                raise InvalidInput(f"{name} does not fit half precision: save it in full precision")
+        # A tensor shared under two names is stored twice: safetensors refuses aliases.
+        tensors[name] = value.clone()
+    write_bytes(path, save_tensors(tensors, metadata={"format": "pt"}))
+
+
+def save(model: Model, folder: Path | str, extra: dict[str, Any] | None = None, *, half: bool = False) -> None:
+    """Save a model's description and weights in `folder`.
+
+    Args:
+        model: the model.
+        folder: the folder; it is made where absent.
+        extra: further JSON-able facts for `config.json` (data, training).
+        half: store weights as float16.
+    """
+    folder = Path(folder)
+    save_weights(model.state_dict(), folder / WEIGHTS, half=half)
+    write_text(folder / CONFIG, json.dumps({**describe(model), **(extra or {})}, indent=2) + "\n")
+
+
+def read_config(folder: Path | str) -> dict[str, Any]:
+    """Return the checked content of `config.json` in `folder`.
+
+    Raises:
+        InvalidInput: if it is missing, too large, not JSON, or of another format.
+    """
+    path = Path(folder) / CONFIG
+    if not path.is_file():
+        raise InvalidInput(f"{folder} is not a run directory or a saved model: it has no {CONFIG}; `ancestral fit` makes one")
+    if path.stat().st_size > MAX_CONFIG_BYTES:
+        raise InvalidInput(f"{path} has {path.stat().st_size} bytes, expected at most {MAX_CONFIG_BYTES}: it is not ours")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InvalidInput(f"{path} is not JSON ({error}): restore it, or train again") from error
+    if not isinstance(config, dict) or not {"format", "model", "event"} <= config.keys():
+        raise InvalidInput(f"{path} does not describe a model: expected the keys format, model and event")
+    if config["format"] != FORMAT:
+        raise InvalidInput(
+            f"{path} has format {config['format']!r}, this version of ancestral ({ancestral.__version__}) reads format"
+            f" {FORMAT}: use the version that wrote it ({config.get('version', 'unknown')})"
+        )
+    return config
+
+
+def build(config: dict[str, Any]) -> Model:
+    """Build the model that `read_config` described, with fresh weights."""
+    try:
+        name, options, event = config["model"]["name"], config["model"]["options"], Event.from_json(config["event"])
+    except (KeyError, TypeError) as error:
+        raise InvalidInput(f"not the description of a model: {config.get('model')!r}") from error
+    condition = config.get("condition")
+    # The weights are about to be replaced: leave the caller's random state alone.
+    with torch.random.fork_rng(devices=[]):
+        return registry.create(name, event, Event.from_json(condition) if condition else None, **options)
+
+
+def load_weights(model: Model, path: Path) -> None:
+    """Put the weights of `path` into `model`.
+
+    Raises:
+        InvalidInput: if the file is missing, damaged, or of another model's shapes.
+    """
+    if not path.is_file():
+        raise InvalidInput(f"{path.parent} has no {path.name}: the run saved no model yet; resume it, or train again")
+    size = path.stat().st_size
+    if size > MAX_WEIGHTS_BYTES:
+        raise InvalidInput(f"{path} has {size} bytes, expected at most {MAX_WEIGHTS_BYTES}")
+    try:
+        tensors = load_tensors(path.read_bytes())
+    except SafetensorError as error:
+        raise InvalidInput(f"{path} is damaged ({error}): restore it, or train again") from error
+    load_tensors_into(model, tensors, str(path))
+
+
+def load_tensors_into(model: Model, tensors: dict[str, torch.Tensor], where: str) -> None:
+    """Copy named tensors into a model's state, which must have the same names and shapes."""
+    state = model.state_dict()
+    missing, unexpected = sorted(state.keys() - tensors.keys()), sorted(tensors.keys() - state.keys())
+    if missing or unexpected:
+        problem = f"lacks {missing[0]}" if missing else f"has {unexpected[0]}, which the model lacks"
+        raise InvalidInput(f"{where} holds the weights of another model: it {problem}; give the folder that it was saved in")
+    for name, tensor in tensors.items():
+        if tensor.shape != state[name].shape:
+            raise InvalidInput(
+                f"{where}: {name} has shape {tuple(tensor.shape)}, the model needs {tuple(state[name].shape)};"
+                " it was saved with other options"
+            )
+    model.load_state_dict({name: tensor.to(state[name].dtype) for name, tensor in tensors.items()})
+
+
+def load(folder: Path | str) -> tuple[Model, dict[str, Any]]:
+    """Load a saved model.
+
+    Args:
+        folder: a run directory or any folder written by `save`.
+
+    Returns:
+        The model in evaluation mode, and the content of `config.json`.
+
+    Raises:
+        InvalidInput: if the folder is not one, or its files are damaged or do not fit together.
+    """
+    config = read_config(folder)
+    model = build(config)
+    load_weights(model, Path(folder) / WEIGHTS)
+    model.eval()
+    return model, config

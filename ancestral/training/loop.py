@@ -1,0 +1,511 @@
+"""The training loop: devices, precision, clipping, averaging, logging, checkpoints, stopping and resume."""
+
+import json
+import math
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from lightning.fabric import Fabric
+from torch import Tensor
+
+from ancestral.data.base import Batch, Data
+from ancestral.errors import InvalidInput
+from ancestral.event import Event
+from ancestral.files import write_text
+from ancestral.models import registry, store
+from ancestral.models.base import Model
+from ancestral.training import checkpoint as checkpoints
+from ancestral.training import state
+from ancestral.training.checkpoint import Checkpoint
+from ancestral.training.config import PRECISIONS, TrainConfig
+from ancestral.training.ema import EMA
+from ancestral.training.report import Report
+from ancestral.training.run import Run, claim
+from ancestral.training.sampler import Sampler, read, shard, to_device
+
+
+class TrainingInterrupted(KeyboardInterrupt):
+    """Training was stopped by a signal, after saving; `path` is the run directory to resume."""
+
+    def __init__(self, path: Path, step: int) -> None:
+        super().__init__(f"stopped at step {step} and saved; go on with: ancestral fit --resume {path}")
+        self.path = path
+
+
+def create_model(name: str, event: Event, condition: Event | None = None, *, seed: int = 0, **options: Any) -> Model:
+    """Build a model whose initial weights depend on `seed` alone.
+
+    Args:
+        name: registered name.
+        event: what a datum is.
+        condition: what the model is conditioned on.
+        seed: seed of the initial weights.
+        options: the model's own options.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return registry.create(name, event, condition, **options)
+
+
+def fit(
+    model: Model,
+    data: Data,
+    output: Path | str,
+    config: TrainConfig | None = None,
+    *,
+    progress: bool = True,
+    overwrite: bool = False,
+) -> Run:
+    """Train a model and leave a run directory.
+
+    Args:
+        model: the model, for the event of `data`.
+        data: a data set with a split "train"; with "validation" the best model is kept.
+        output: folder of the run.
+        config: settings; those that suit the model where None.
+        progress: show a progress bar.
+        overwrite: write into a folder that holds files.
+
+    Returns:
+        The run.
+
+    Raises:
+        InvalidInput: if the folder cannot be used, or model and data do not fit.
+        TrainingInterrupted: if a signal stopped it; the run can be resumed.
+    """
+    config = config or TrainConfig.for_model(type(model))
+    output = Path(output)
+    if model.event != data.event or model.condition != data.condition:
+        raise InvalidInput(
+            f"the model is for {model.event} given {model.condition}, the data {data.name} are {data.event} given"
+            f" {data.condition}: create it for this data's event and condition"
+        )
+    data.split("train")
+    fabric = _fabric(config)
+    if fabric.is_global_zero:
+        claim(output, overwrite=overwrite)
+    fabric.barrier()
+    return _Training(fabric, model, data, output, config, progress).run()
+
+
+def resume(
+    path: Path | str,
+    *,
+    data: Data | None = None,
+    checkpoint: Path | str | None = None,
+    progress: bool = True,
+    **changes: Any,
+) -> Run:
+    """Go on with a run that was stopped, exactly as if it had not been.
+
+    Args:
+        path: the run directory.
+        data: its data; loaded by the recorded name where None.
+        checkpoint: the checkpoint to start from; the newest where None.
+        progress: show a progress bar.
+        changes: training settings to change, such as epochs=40.
+
+    Raises:
+        InvalidInput: if it is no run directory, its checkpoint is damaged, or the data are others.
+    """
+    run = Run(path)
+    config = TrainConfig.from_json({**run.config.get("training", {}), **changes})
+    if data is None:
+        from ancestral.data import load
+
+        recorded = run.config["data"]
+        data = load(recorded["name"], **recorded.get("record", {}).get("options", {}))
+    model = store.build(run.config)
+    if model.event != data.event or model.condition != data.condition:
+        raise InvalidInput(
+            f"{path} was trained on {model.event}, {data.name} is now {data.event}: give the data it was trained on"
+        )
+    saved = checkpoints.load(run.checkpoints, Path(checkpoint) if checkpoint else None)
+    return _Training(_fabric(config), model, data, run.path, config, progress).run(saved)
+
+
+def _fabric(config: TrainConfig) -> Fabric:
+    # torchrun says how many processes it started on this machine.
+    devices = max(config.devices, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    strategy: Any = config.strategy
+    if strategy == "ddp" or (strategy == "auto" and devices * config.nodes > 1):
+        from lightning.fabric.strategies.ddp import DDPStrategy
+
+        # A step of one parameter group leaves the others without gradients.
+        strategy = DDPStrategy(find_unused_parameters=True)
+    fabric = Fabric(
+        accelerator=config.accelerator,
+        devices=devices,
+        num_nodes=config.nodes,
+        strategy=strategy,
+        precision=PRECISIONS[config.precision],  # type: ignore[arg-type]
+    )
+    fabric.launch()
+    return fabric
+
+
+class _Training:
+    """One run, from its first step or from a checkpoint to its end."""
+
+    def __init__(self, fabric: Fabric, model: Model, data: Data, path: Path, config: TrainConfig, progress: bool) -> None:
+        self.fabric, self.data, self.path, self.config = fabric, data, path, config
+        self.progress = progress and fabric.is_global_zero
+        self.sharded = config.strategy == "fsdp"
+        self.split = data.split("train")
+        self.validation = data.splits.get("validation")
+        for split in filter(None, (self.split, self.validation)):
+            if len(split) < fabric.world_size:
+                raise InvalidInput(
+                    f"{data.name} has a split of {len(split)} examples, fewer than the {fabric.world_size} processes"
+                )
+        model.train()
+        if config.channels_last:
+            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.groups = {name: list(ps) for name, ps in model.parameter_groups().items()}
+        optimizers = {name: _optimizer(config, ps) for name, ps in self.groups.items()}
+        if fabric.world_size == 1 and config.strategy == "auto":
+            # Without peers Fabric's wrapper adds nothing but time: autocast and scaling are called directly.
+            fabric.to_device(model)
+            self._loss: Callable[..., dict[str, Tensor]] = model.loss
+            prepared: Any = [fabric.setup_optimizers(optimizer) for optimizer in optimizers.values()]
+            self.wrapped: Any = None
+        else:
+            self.wrapped, *prepared = fabric.setup(model, *optimizers.values())
+            self.wrapped.mark_forward_method("loss")
+            self._loss = self.wrapped.loss
+        self.model = model
+        self.optimizers: dict[str, Any] = dict(zip(optimizers, prepared, strict=True))
+        if config.precision == "64":
+            self.model.double()
+        if config.compile:
+            self._loss = torch.compile(self._loss)
+        self.ema = EMA(self.model, config.ema) if config.ema else None
+        self.generator = torch.Generator(device=fabric.device).manual_seed(config.seed * 1_000_003 + fabric.global_rank)
+        self.sampler = Sampler(len(self.split), config.batch_size, config.seed, fabric.global_rank, fabric.world_size)
+        self.steps_per_epoch = max(1, self.sampler.batches // config.accumulate)
+        self.evaluate_steps = max(1, round(config.evaluate_every * self.steps_per_epoch))
+        self.step = 0
+        self.best = math.inf
+        self.stale = 0
+        self.elapsed = 0.0
+        self.sums: dict[str, Tensor] = {}
+        self.counts: dict[str, int] = {}
+        self._stop_signal: int | None = None
+
+    # The run
+
+    def run(self, saved: Checkpoint | None = None) -> Run:
+        """Train to the end, from a checkpoint where there is one."""
+        devices = [self.fabric.device] if self.fabric.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices), self._signals():
+            # Dropout and the like draw from the global generators.
+            torch.manual_seed(self.config.seed * 1_000_003 + 1 + self.fabric.global_rank)
+            if saved is not None:
+                self._restore(saved)
+            self.report = Report(self.path, self.config, self.fabric, self.step, self.progress)
+            if saved is None and self.fabric.is_global_zero:
+                self._write_config()
+            try:
+                self._train()
+            finally:
+                self.report.close()
+        return Run(self.path)
+
+    def _train(self) -> None:
+        self._began = time.monotonic() - self.elapsed
+        total = self._total_steps()
+        self.report.start(total, self.config.minutes, self.step)
+        log_every, checkpoint_every = self.config.log_every, self.config.checkpoint_every
+        batches = self._batches(self.step)
+        finished = self._finished(total)
+        while not finished:
+            self._training_step(batches)
+            self.step += 1
+            if self.step % log_every == 0:
+                self._log()
+            finished = self._finished(total)
+            evaluated = finished or self.step % self.evaluate_steps == 0
+            if evaluated:
+                self._log()
+                finished = self._evaluate() or finished
+            if finished or (self.step % checkpoint_every == 0 if checkpoint_every else evaluated):
+                self._checkpoint()
+            if self._agree(self._stop_signal is not None):
+                if not finished:
+                    self._checkpoint()
+                    raise TrainingInterrupted(self.path, self.step)
+                break
+            self.report.advance(self.step, self.elapsed)
+        self.report.finish(self.step)
+
+    def _training_step(self, batches: Iterator[Batch]) -> None:
+        fabric, config = self.fabric, self.config
+        # Every group sees the same batches, so that one step consumes one set of data whatever it updates.
+        micro = [next(batches) for _ in range(config.accumulate)]
+        rate = self._learning_rate()
+        for name in self.model.groups_at(self.step):
+            optimizer = self.optimizers[name]
+            for i, (x, condition) in enumerate(micro):
+                last = i == len(micro) - 1
+                sync = nullcontext() if last or self.wrapped is None else fabric.no_backward_sync(self.wrapped)
+                with sync:
+                    with fabric.autocast():
+                        values = self._loss(x, condition, group=name, generator=self.generator)
+                    loss = values["loss"]
+                    fabric.backward(loss / len(micro) if len(micro) > 1 else loss)
+                self._collect(name, values)
+            if config.clip:
+                fabric.clip_gradients(self.model, optimizer, max_norm=config.clip, error_if_nonfinite=False)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            optimizer.step()
+            # Backward of one group leaves gradients in the others: clear them all before the next.
+            for other in self.optimizers.values():
+                other.zero_grad(set_to_none=True)
+            self.model.after_step(name)
+        if self.ema is not None:
+            self.ema.update()
+        self.elapsed = time.monotonic() - self._began
+
+    def _collect(self, group: str, values: dict[str, Tensor]) -> None:
+        prefix = "" if len(self.groups) == 1 else f"{group}/"
+        for key, value in values.items():
+            name = prefix + key
+            if name in self.sums:
+                self.sums[name] += value.detach()
+                self.counts[name] += 1
+            else:
+                self.sums[name] = value.detach().clone().float()
+                self.counts[name] = 1
+
+    def _batches(self, step: int) -> Iterator[Batch]:
+        start = step * self.config.accumulate
+        device = self.fabric.device
+        stream = getattr(self.split, "batches", None)
+        if stream is not None:
+            for x, condition in stream(
+                self.config.batch_size,
+                seed=self.config.seed,
+                skip=start,
+                rank=self.fabric.global_rank,
+                world=self.fabric.world_size,
+            ):
+                yield self._layout(to_device((x, condition), device))
+            raise InvalidInput(
+                f"{self.data.name} ended at step {self.step}: give --train.steps or --train.minutes it can fill"
+            )
+        per_epoch = self.steps_per_epoch * self.config.accumulate
+        number = start
+        while True:
+            # With accumulation the last, partial step of an epoch is dropped like a partial batch.
+            epoch, position = divmod(number, per_epoch)
+            indices = self.sampler.indices(epoch * self.sampler.batches + position)
+            yield self._layout(read(self.split, indices, self.generator, device))
+            number += 1
+
+    def _layout(self, batch: Batch) -> Batch:
+        if self.config.channels_last and batch[0].dim() == 4:
+            return batch[0].contiguous(memory_format=torch.channels_last), batch[1]
+        return batch
+
+    # Limits
+
+    def _total_steps(self) -> int | None:
+        limits = [self.config.steps] if self.config.steps else []
+        if self.config.epochs:
+            limits.append(self.config.epochs * self.steps_per_epoch)
+        return min(limits) if limits else None
+
+    def _finished(self, total: int | None) -> bool:
+        if total is not None and self.step >= total:
+            return True
+        if self.config.minutes is None:
+            return False
+        return self._agree(self.elapsed >= 60.0 * self.config.minutes)
+
+    def _agree(self, flag: bool) -> bool:
+        """Let the first process decide what depends on its clock or its signals."""
+        return bool(self.fabric.broadcast(flag)) if self.fabric.world_size > 1 else flag
+
+    def _learning_rate(self) -> float:
+        config = self.config
+        done = 0.0
+        total = self._total_steps()
+        if total:
+            done = self.step / total
+        if config.minutes:
+            done = max(done, self.elapsed / (60.0 * config.minutes))
+        done = min(done, 1.0)
+        rate = config.learning_rate
+        if config.warmup_steps and self.step < config.warmup_steps:
+            rate *= (self.step + 1) / config.warmup_steps
+        if config.schedule == "cosine":
+            rate *= 0.5 * (1.0 + math.cos(math.pi * done))
+        elif config.schedule == "linear":
+            rate *= 1.0 - done
+        return rate
+
+    # Evaluation and logs
+
+    def _log(self) -> None:
+        if not self.sums:
+            return
+        names = sorted(self.sums)
+        means = torch.stack([self.sums[n] / self.counts[n] for n in names])
+        if self.fabric.world_size > 1:
+            means = self.fabric.all_reduce(means, reduce_op="mean")  # type: ignore[assignment]
+        values = dict(zip(names, means.tolist(), strict=True))
+        self.sums, self.counts = {}, {}
+        bad = [name for name, value in values.items() if not math.isfinite(value)]
+        self.report.log(self.step, self.step / self.steps_per_epoch, self.elapsed, "train", values, rate=self._learning_rate())
+        if bad:
+            raise InvalidInput(
+                f"training diverged: {bad[0]} is {values[bad[0]]} at step {self.step}; lower --train.learning_rate, set"
+                " --train.clip 1, or use --train.precision 32"
+            )
+
+    def _evaluate(self) -> bool:
+        """Measure on validation, keep the best weights, draw samples; return whether patience is over."""
+        with self.ema.applied() if self.ema else nullcontext():
+            self.model.eval()
+            values = self._measure()
+            monitored = values.get(self.model.monitor)
+            improved = monitored is None or monitored < self.best
+            if improved:
+                self.stale = 0
+                self.best = self.best if monitored is None else monitored
+            else:
+                self.stale += 1
+            epoch = self.step / self.steps_per_epoch
+            if improved:
+                weights = state.model_state(self.model, self.sharded)
+                if self.fabric.is_global_zero:
+                    store.save_weights(weights, self.path / store.WEIGHTS)
+            if self.fabric.is_global_zero:
+                self.report.evaluation(self.model, self.step, epoch, self.elapsed, values, improved)
+            self.model.train()
+        return bool(self.config.patience) and self.stale >= self.config.patience
+
+    @torch.no_grad()
+    def _measure(self) -> dict[str, float]:
+        if self.validation is None:
+            return {}
+        limit = self.config.evaluate_limit or len(self.validation)
+        sums: dict[str, Tensor] = {}
+        # A generator of its own: evaluating more or less often leaves the training as it is.
+        generator = torch.Generator(device=self.fabric.device).manual_seed(self.config.seed + self.fabric.global_rank)
+        n = min(limit, len(self.validation))
+        for indices in shard(n, self.config.batch_size, self.fabric.global_rank, self.fabric.world_size):
+            x, condition = self._layout(read(self.validation, indices, generator, self.fabric.device))
+            with self.fabric.autocast():
+                measured = self.model.measures(x, condition, generator=generator)
+            for name, value in measured.items():
+                total = value.double().sum()
+                sums[name] = sums[name] + total if name in sums else total
+        names = sorted(sums)
+        totals = torch.stack([sums[name] for name in names])
+        if self.fabric.world_size > 1:
+            totals = self.fabric.all_reduce(totals, reduce_op="sum")  # type: ignore[assignment]
+        return {name: value / n for name, value in zip(names, totals.tolist(), strict=True)}
+
+    # Checkpoints
+
+    def _checkpoint(self) -> None:
+        tensors = {f"model.{k}": v for k, v in state.model_state(self.model, self.sharded).items()}
+        scalars: dict[str, Any] = {
+            "step": self.step,
+            "best": self.best if math.isfinite(self.best) else None,
+            "stale": self.stale,
+            "elapsed": self.elapsed,
+            "counts": self.counts,
+            "optimizers": {},
+        }
+        for name, optimizer in self.optimizers.items():
+            parts, rest = state.optimizer_state(self.model, optimizer.optimizer, self.sharded)
+            tensors.update({f"optimizer.{name}.{k}": v for k, v in parts.items()})
+            scalars["optimizers"][name] = rest
+        if self.ema is not None:
+            tensors.update({f"ema.{k}": v for k, v in self.ema.state().items()})
+            scalars["ema_updates"] = self.ema.updates
+        tensors.update({f"sums.{k}": v for k, v in self.sums.items()})
+        scaler = getattr(self.fabric._strategy.precision, "scaler", None)
+        if scaler is not None:
+            scalars["scaler"] = scaler.state_dict()
+        everyone = [state.random_state(self.generator)]
+        if self.fabric.world_size > 1:
+            gathered: list[Any] = [None] * self.fabric.world_size
+            torch.distributed.all_gather_object(gathered, everyone[0])
+            everyone = gathered
+        for rank, part in enumerate(everyone):
+            tensors.update({f"random.{rank}.{k}": v for k, v in part.items()})
+        if self.fabric.is_global_zero:
+            self.report.sync()
+            checkpoints.save(self.path / "checkpoints", self.step, Checkpoint(tensors, scalars), self.config.keep_checkpoints)
+        self.fabric.barrier()
+
+    def _restore(self, saved: Checkpoint) -> None:
+        scalars, device = saved.scalars, self.fabric.device
+        weights = saved.part("model")
+        if not self.sharded:
+            store.load_tensors_into(self.model, weights, f"the checkpoint of {self.path}")
+        else:
+            state.load_model_state(self.model, weights, True)
+        for name, optimizer in self.optimizers.items():
+            parts, rest = saved.part(f"optimizer.{name}"), scalars["optimizers"].get(name, {})
+            state.load_optimizer_state(self.model, optimizer.optimizer, parts, rest, self.sharded)
+        if self.ema is not None:
+            self.ema.load(saved.part("ema"), scalars["ema_updates"])
+        self.sums = {k: v.to(device) for k, v in saved.part("sums").items()}
+        self.counts = dict(scalars["counts"])
+        self.step, self.stale, self.elapsed = scalars["step"], scalars["stale"], scalars["elapsed"]
+        self.best = math.inf if scalars["best"] is None else scalars["best"]
+        scaler = getattr(self.fabric._strategy.precision, "scaler", None)
+        if scaler is not None and "scaler" in scalars:
+            scaler.load_state_dict(scalars["scaler"])
+        mine = saved.part(f"random.{self.fabric.global_rank}")
+        # With more processes than before, the new ones start from their seeds.
+        if mine:
+            state.load_random_state(self.generator, mine)
+
+    def _write_config(self) -> None:
+        record = {"name": self.data.name, "about": self.data.about, "record": self.data.record}
+        record["splits"] = {name: len(split) for name, split in self.data.splits.items() if hasattr(split, "__len__")}
+        description = {**store.describe(self.model), "data": record, "training": self.config.to_json()}
+        write_text(self.path / store.CONFIG, json.dumps(description, indent=2) + "\n")
+
+    # Signals
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Let Ctrl-C and SIGTERM end the current step, save, and stop; a second one stops at once."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def note(number: int, frame: FrameType | None) -> None:
+            if self._stop_signal is not None:
+                raise KeyboardInterrupt
+            self._stop_signal = number
+
+        previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+
+def _optimizer(config: TrainConfig, parameters: Sequence[torch.nn.Parameter]) -> torch.optim.Optimizer:
+    rate, decay = config.learning_rate, config.weight_decay
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(parameters, lr=rate, momentum=config.betas[0], weight_decay=decay)
+    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
+    return kind(parameters, lr=rate, betas=config.betas, weight_decay=decay, fused=True)

@@ -1,0 +1,1 @@
+"""Verbs: each written once, over the primitives of models."""

@@ -1,5 +1,6 @@
 """Heads by name: which distribution an entry of an event has, and how many raw parameters it needs."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -25,7 +26,7 @@ class Head:
     """From raw parameters, (..., `parameters`), to a batch of distributions of one entry each.
 
     Real entries are modelled on the standardized scale of `Event.to_network`; `log_prob`, `draw` and `point`
-    take and give whole data, on the event's own scale and measure.
+    take and give whole data, on the event's own scale and measure. Use `make_head`.
 
     Args:
         name: the head's name, one of `HEADS`.
@@ -44,17 +45,41 @@ class Head:
         return self.build(raw)
 
     def log_prob(self, raw: Tensor, x: Tensor) -> Tensor:
-        """Return log p of each entry of data `x`, (batch, *shape), nats; `raw` is (batch, *shape, parameters)."""
+        """Return log p of each entry of data, on the event's own measure.
+
+        Args:
+            raw: raw parameters, (batch, *shape, parameters).
+            x: data, (batch, *shape).
+
+        Returns:
+            (batch, *shape), nats.
+        """
         if self.event.discrete:
             return self(raw).log_prob(x)
-        return self(raw).log_prob(self.event.to_network(x.to(raw.dtype))) - self.event.log_scale(raw)
+        y = self.event.to_network(x, torch.promote_types(raw.dtype, torch.float32))  # 16 bits would round the data
+        return self(raw).log_prob(y) - self.event.log_scale(y)
 
     def draw(self, raw: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Draw data, (batch, *shape), each entry on its own; `raw` is (batch, *shape, parameters)."""
+        """Draw data, each entry on its own.
+
+        Args:
+            raw: raw parameters, (batch, *shape, parameters).
+            generator: source of randomness.
+
+        Returns:
+            (batch, *shape), of type `event.dtype`.
+        """
         return self._datum(self(raw).draw(generator))
 
     def point(self, raw: Tensor) -> Tensor:
-        """Return the mode of each discrete entry or the mean of each real one, (batch, *shape)."""
+        """Return the mode of each discrete entry or the mean of each real one.
+
+        Args:
+            raw: raw parameters, (batch, *shape, parameters).
+
+        Returns:
+            (batch, *shape), of type `event.dtype`.
+        """
         output = self(raw)
         return self._datum(output.log_pmf().argmax(-1) if self.event.discrete else output.mean)
 
@@ -86,9 +111,13 @@ def make_head(event: Event, name: str = "auto", components: int = 10) -> Head:
     if name == "gaussian-mixture" and levels is None:
         return Head(name, 3 * components, GaussianMixture, event)
     if name == "bernoulli" and levels == 2:
-        return Head(name, 1, lambda raw: Bernoulli(raw.squeeze(-1)), event)
+        return Head(name, 1, _bernoulli, event)
     if name == "softmax" and levels is not None:
         return Head(name, levels, Categorical, event)
     if name == "logistic-mixture" and levels is not None:
-        return Head(name, 3 * components, lambda raw: DiscretizedLogisticMixture(raw, levels), event)
+        return Head(name, 3 * components, functools.partial(DiscretizedLogisticMixture, levels=levels), event)
     raise InvalidInput(f"the head {name!r} does not fit an event of {event}: use auto")
+
+
+def _bernoulli(raw: Tensor) -> Bernoulli:
+    return Bernoulli(raw.squeeze(-1))

@@ -29,6 +29,11 @@ class Model(nn.Module):
 
     Raises:
         InvalidInput: if the model cannot take the event or the condition.
+
+    >>> from ancestral.models import create
+    >>> model = create("fvsbn", Event.binary((4,)))
+    >>> model.eval().log_prob(model.sample(3, generator=torch.Generator().manual_seed(0))).shape
+    torch.Size([3])
     """
 
     name: ClassVar[str] = ""
@@ -60,10 +65,14 @@ class Model(nn.Module):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "__init__" in cls.__dict__:
+            for parameter in inspect.signature(cls.__init__).parameters.values():
+                if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                    raise TypeError(f"{cls.__name__} takes {parameter}: name each option, they are its configuration")
             cls.__init__ = _recorded(cls.__init__)  # type: ignore[method-assign]
 
     def __init__(self, event: Event, condition: Event | None = None) -> None:
         super().__init__()
+        self.__dict__.setdefault("_config", {})  # a subclass without a constructor has no options
         self.check_event(event, condition)
         self.event = event
         self.condition = condition
@@ -72,7 +81,10 @@ class Model(nn.Module):
 
     @property
     def config(self) -> dict[str, Any]:
-        """The constructor's keyword arguments, defaults included, without `event` and `condition`."""
+        """The constructor's keyword arguments, defaults included, without `event` and `condition`.
+
+        JSON-able; lists are held as tuples.
+        """
         return dict(self._config)
 
     @classmethod
@@ -90,15 +102,15 @@ class Model(nn.Module):
         """
         name = cls.name or cls.__name__
         kind = "real" if event.levels is None else "binary" if event.is_binary else "integer"
-        if cls.images_only and not event.is_image:
-            raise InvalidInput(
-                f"{name} takes images (channel, height, width), got an event of shape {event.shape} with axes"
-                f" {event.axes}: use made, nade or deep-nade for tables and vectors"
-            )
-        if kind not in cls.takes:
-            raise InvalidInput(
-                f"{name} takes {' or '.join(cls.takes)} data, got {event}: `ancestral models` says what takes it"
-            )
+        problem = ""
+        if not event.shape:
+            problem = "data of at least one axis"
+        elif cls.images_only and not event.is_image:
+            problem = "images (channel, height, width)"
+        elif kind not in cls.takes:
+            problem = f"{' or '.join(cls.takes)} data"
+        if problem:
+            raise InvalidInput(f"{name} takes {problem}, got {event} with axes {event.axes}{_takers(event, kind)}")
         if condition is not None and not cls.conditional:
             raise InvalidInput(f"{name} takes no condition, got one of {condition}: train it without --data.condition")
 
@@ -184,21 +196,50 @@ class Model(nn.Module):
 
     # Helpers for subclasses
 
+    def check_batch(self, x: Tensor, condition: Tensor | None = None) -> Tensor | None:
+        """Return `condition`, or raise unless it and `x` are data of this model.
+
+        In training mode only shapes are looked at: looking at values waits for the device, and the data of a run
+        were checked when they were read.
+
+        Args:
+            x: data, (batch, *event.shape).
+            condition: (batch, *condition.shape), where the model has a condition.
+
+        Raises:
+            InvalidInput: for another shape, a value outside the support, or a condition that does not fit.
+        """
+        if self.training:
+            self.event.check_shape(x)
+        else:
+            self.event.check(x)
+        return self.check_condition(condition, len(x))
+
     def check_condition(self, condition: Tensor | None, n: int) -> Tensor | None:
         """Return `condition`, or raise unless it fits `n` data of this model.
+
+        In training mode only its shape is looked at, as in `check_batch`.
+
+        Args:
+            condition: (n, *condition.shape), or None where the model has no condition.
+            n: number of data.
 
         Raises:
             InvalidInput: if it is missing, superfluous, of another shape, or out of range.
         """
+        name = self.name or type(self).__name__
         if self.condition is None:
             if condition is not None:
-                raise InvalidInput(f"this {self.name} was trained without a condition, got one: leave it out")
+                raise InvalidInput(f"this {name} was trained without a condition, got one: leave it out")
             return None
         if condition is None:
-            raise InvalidInput(f"this {self.name} needs a condition ({self.condition}) for each datum, got none: give one")
+            raise InvalidInput(f"this {name} needs a condition ({self.condition}) for each datum, got none: give one")
+        if self.training:
+            self.condition.check_shape(condition, "condition")
+        else:
+            self.condition.check(condition, "condition")
         if len(condition) != n:
             raise InvalidInput(f"got {len(condition)} conditions for {n} data: give one for each")
-        self.condition.check(condition, "condition")
         return condition
 
     def _unsupported(self, verb: str) -> Unsupported:
@@ -241,8 +282,21 @@ def _recorded(init: Callable[..., None]) -> Callable[..., None]:
 
 
 def list_to_tuple(value: Any) -> Any:
-    """Return a list as a tuple, anything else unchanged: configurations hold tuples, JSON and YAML lists."""
-    return tuple(value) if isinstance(value, list) else value
+    """Return lists, nested ones too, as tuples, anything else unchanged: configurations hold tuples, JSON and YAML lists.
+
+    >>> list_to_tuple([[1, 2], [3]])
+    ((1, 2), (3,))
+    """
+    return tuple(list_to_tuple(item) for item in value) if isinstance(value, list | tuple) else value
+
+
+def _takers(event: Event, kind: str) -> str:
+    """Return a clause naming the models that take data of `event`."""
+    from ancestral.models import registry
+
+    classes = (registry.get(name) for name in registry.names()) if event.shape else ()
+    able = [cls.name for cls in classes if kind in cls.takes and (event.is_image or not cls.images_only)]
+    return f". Models that take it: {', '.join(able) or 'none'}"
 
 
 def count_parameters(parameters: Iterable[nn.Parameter]) -> int:

@@ -3,6 +3,8 @@
 import functools
 import importlib
 import pkgutil
+import re
+import warnings
 from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import Any, TypeVar
@@ -23,12 +25,21 @@ def register(name: str) -> Callable[[M], M]:
         name: what a person types, in lower case with hyphens.
 
     Raises:
-        InvalidInput: if another class has the name.
+        InvalidInput: if the name is no such name, another class has it, or what is registered is not a model.
     """
+    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
+        raise InvalidInput(f"the model name {name!r} cannot be used: take lower case letters, digits and single hyphens")
 
     def add(cls: M) -> M:
-        if name in _classes and _classes[name].__qualname__ != cls.__qualname__:
-            raise InvalidInput(f"the model name {name!r} is taken by {_classes[name].__qualname__}")
+        if not (isinstance(cls, type) and issubclass(cls, Model)):
+            raise InvalidInput(f"{cls!r} cannot be registered as {name!r}: expected a subclass of ancestral.models.Model")
+        taken = _classes.get(name)
+        # A class that comes again, from a module that was reloaded, replaces itself.
+        if taken is not None and (taken.__module__, taken.__qualname__) != (cls.__module__, cls.__qualname__):
+            raise InvalidInput(
+                f"the model name {name!r} is taken by {taken.__module__}.{taken.__qualname__}: choose another for"
+                f" {cls.__module__}.{cls.__qualname__}"
+            )
         cls.name = name
         _classes[name] = cls
         return cls
@@ -43,12 +54,18 @@ def _load_all() -> None:
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
         importlib.import_module(module.name)
     for entry in entry_points(group=ENTRY_POINTS):
-        if entry.name not in _classes:
+        try:
             register(entry.name)(entry.load())
+        except Exception as error:  # another package's defect must not take our models away
+            warnings.warn(f"the model {entry.name!r} ({entry.value}) cannot be loaded: {error}", stacklevel=2)
 
 
 def names() -> list[str]:
-    """Return the names of all models, sorted."""
+    """Return the names of all models, sorted.
+
+    >>> "fvsbn" in names()
+    True
+    """
     _load_all()
     return sorted(_classes)
 
@@ -56,10 +73,13 @@ def names() -> list[str]:
 def get(name: str) -> type[Model]:
     """Return the class registered under `name`.
 
+    Args:
+        name: the registered name.
+
     Raises:
         InvalidInput: if there is none; the message has near matches.
 
-    >>> get("made").family
+    >>> get("fvsbn").family
     'autoregressive'
     """
     _load_all()
@@ -71,14 +91,19 @@ def get(name: str) -> type[Model]:
 
 
 def create(name: str, event: Event, condition: Event | None = None, **config: Any) -> Model:
-    """Build the model `name` for `event`; `config` holds the constructor's keyword arguments.
+    """Build the model `name` for `event`.
+
+    Args:
+        name: the registered name.
+        event: what a datum is.
+        condition: what the model is conditioned on, or None.
+        config: the constructor's keyword arguments; lists stand for tuples.
 
     Raises:
         InvalidInput: if there is no such model, it cannot take the event, or an option is unknown or unfit.
 
-    >>> model = create("made", Event.binary((6,)), hidden=(16,))
-    >>> model.config["hidden"]
-    (16,)
+    >>> create("fvsbn", Event.binary((6,)), condition=Event.label(10)).config
+    {}
     """
     cls = get(name)
     unknown = sorted(set(config) - set(cls.options()))

@@ -1,12 +1,13 @@
 """What every autoregressive model shares: conditionals for all entries at once, or for one entry after another."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from ancestral.distributions import Head, Output
+from ancestral.errors import InvalidInput, Unsupported
 from ancestral.likelihood import EXACT
 from ancestral.models.base import Model
 
@@ -16,8 +17,8 @@ class State:
     """What a model remembers between steps.
 
     Args:
-        order: entry (flat index) at each step, (numel,).
-        x: data so far, (batch, numel); zero where not yet given.
+        order: entry (flat index) at each step, (numel,); on the CPU, since the loop over steps reads it.
+        x: data so far, on the event's scale, (batch, numel); zero where not yet given.
         condition: as in `Model.log_prob`.
         t: steps taken.
         cache: what the model itself keeps.
@@ -35,11 +36,18 @@ class AutoregressiveModel(Model):
 
     A subclass sets `head` and implements `forward`; `order` where it is not 0, 1, 2, ...; and `start` and
     `advance` where a step can cost less than a whole `forward`.
+
+    Args:
+        event: what a datum is.
+        condition: what the conditionals also depend on, or None.
     """
 
     family = "autoregressive"
     likelihood = EXACT
+    any_order: ClassVar[bool] = False
+    """Whether one set of weights serves any order of the entries, as `init_state` may ask."""
     head: Head
+    """The distribution of one entry."""
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
         """Return the raw head parameters of all conditionals.
@@ -56,21 +64,14 @@ class AutoregressiveModel(Model):
     @property
     def order(self) -> Tensor:
         """Flat index of the entry at each step, (numel,)."""
-        return torch.arange(self.event.numel, device=self.device)
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Floating type of the parameters."""
-        return next(self.parameters()).dtype
+        return torch.arange(self.event.numel)
 
     def entry_log_prob(self, raw: Tensor, x: Tensor) -> Tensor:
-        """Return log p of each entry of `x` under its raw parameters, same shape as `x`, nats."""
-        if self.event.discrete:
-            return self.head(raw).log_prob(x)
-        return self.head(raw).log_prob(self.event.to_network(x.to(raw.dtype))) - self.event.log_scale(raw)
+        """Return log p of each entry of `x`, (batch, *event.shape), under its raw parameters, same shape, nats."""
+        return self.head.log_prob(raw, x)
 
     def log_prob(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
-        self.check_condition(condition, len(x))
+        condition = self.check_batch(x, condition)
         return self.entry_log_prob(self(x, condition), x).flatten(1).sum(1)
 
     # Stepping
@@ -81,11 +82,23 @@ class AutoregressiveModel(Model):
         Args:
             n: batch size.
             condition: (n, *condition.shape), where the model has a condition.
-            order: an order other than the model's own, for models that serve any.
+            order: an order other than the model's own, (numel,), for models that serve any.
+
+        Raises:
+            InvalidInput: if `n` is not positive, the condition does not fit, or `order` is not a permutation.
+            Unsupported: if the model does not serve any order.
         """
+        if n < 1:
+            raise InvalidInput(f"got {n} data, expected at least 1")
         condition = self.check_condition(condition, n)
-        x = torch.zeros(n, self.event.numel, dtype=self.dtype, device=self.device)
-        state = State(self.order if order is None else order, x, condition)
+        numel = self.event.numel
+        if order is None:
+            order = self.order
+        elif not self.any_order:
+            raise Unsupported(f"{self.name or type(self).__name__} has an order of its own: leave `order` out")
+        elif sorted(order.tolist()) != list(range(numel)):
+            raise InvalidInput(f"an order holds each of 0, ..., {numel - 1} once, got {order.tolist()[:10]}...")
+        state = State(order.cpu(), torch.zeros(n, numel, dtype=self.dtype, device=self.device), condition)
         self.start(state)
         return state
 
@@ -98,9 +111,17 @@ class AutoregressiveModel(Model):
 
         Returns:
             Raw head parameters of entry `order[t]`, (batch, head.parameters).
+
+        Raises:
+            InvalidInput: if a step comes after the last, or lacks the value before it.
         """
+        if state.t >= self.event.numel or (previous is None) != (state.t == 0):
+            raise InvalidInput(
+                f"step {state.t} of {self.event.numel} got {'no' if previous is None else 'a'} previous value:"
+                " give none at step 0 and one at each later step"
+            )
         if previous is not None:
-            state.x[:, state.order[state.t - 1]] = previous.to(state.x.dtype)
+            state.x[:, int(state.order[state.t - 1])] = previous.to(state.x.dtype)
         raw = self.advance(state, previous)
         state.t += 1
         return raw
@@ -114,16 +135,15 @@ class AutoregressiveModel(Model):
         This default runs the whole `forward`; models override it with what the step costs.
         """
         raw: Tensor = self(state.x.view(-1, *self.event.shape), state.condition)
-        return raw.flatten(1, -2)[:, state.order[state.t]]
+        return raw.flatten(1, -2)[:, int(state.order[state.t])]
 
     @torch.no_grad()
     def sample(self, n: int, condition: Tensor | None = None, *, generator: torch.Generator | None = None) -> Tensor:
-        """Draw `n` data exactly, one entry after another (ancestral sampling)."""
         state = self.init_state(n, condition)
         value = self._draw(self.head(self.step(state)), state, generator)
         for _ in range(1, self.event.numel):
             value = self._draw(self.head(self.step(state, value)), state, generator)
-        state.x[:, state.order[-1]] = value
+        state.x[:, int(state.order[-1])] = value
         return state.x.view(n, *self.event.shape).to(self.event.dtype)
 
     def _draw(self, output: Output, state: State, generator: torch.Generator | None) -> Tensor:

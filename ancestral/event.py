@@ -312,6 +312,24 @@ class Event:
         u = (x.to(dtype) + noise.clamp(edge, 1.0 - edge)) / self.levels
         return u, torch.full((len(x),), -self.numel * math.log(self.levels), dtype=dtype, device=x.device)
 
+    def midpoint(self, x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        """Return the middle of the cell that `dequantize` draws u from: what has no noise, for codes.
+
+        Args:
+            x: data, (batch, *shape).
+            dtype: floating type of the result; where omitted that of `x`, or the default type for whole numbers.
+
+        Returns:
+            (batch, *shape).
+
+        >>> Event.integers((2,), 4).midpoint(torch.tensor([[0, 3]]))
+        tensor([[0.1250, 0.8750]])
+        """
+        if self.levels is None:
+            return self.to_network(x, dtype)
+        dtype = dtype or (x.dtype if x.is_floating_point() else torch.get_default_dtype())
+        return (x.to(dtype) + 0.5) / self.levels
+
     def quantize(self, u: Tensor) -> Tensor:
         """Return the datum whose cell holds `u`: the inverse of `dequantize`.
 

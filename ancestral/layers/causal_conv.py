@@ -1,0 +1,140 @@
+"""Causal convolutions over images in raster order, channels innermost: all pixels at once, or step by step."""
+
+import math
+from typing import Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ancestral.errors import InvalidInput
+
+
+def channel_groups(channels: int, groups: int) -> Tensor:
+    """Return the group of each of `channels` feature channels, (channels,): groups are contiguous and near equal.
+
+    A feature of group g may depend on the channels 0, ..., g of its own pixel (R; R and G; R, G and B).
+
+    Raises:
+        InvalidInput: if there are fewer channels than groups.
+
+    >>> channel_groups(7, 3)
+    tensor([0, 0, 0, 1, 1, 2, 2])
+    """
+    if channels < groups:
+        raise InvalidInput(f"{channels} feature channels cannot serve {groups} image channels: use at least {groups}")
+    return torch.arange(channels) * groups // channels
+
+
+class CausalConv2d(nn.Module):
+    """A convolution whose kernel ends at the current row: `rows` rows, `left` and `right` columns beside the pixel.
+
+    Build it with `vertical`, `horizontal`, `raster` or `pointwise`. Zeros stand outside the image. Kernels are cropped to what
+    they may see rather than masked, so that only the last row of a raster kernel and the taps on the pixel itself
+    carry a mask.
+
+    Args:
+        in_channels: input channels.
+        out_channels: output channels.
+        rows: rows of the kernel, the last being the current one.
+        left: columns of the kernel to the left of the pixel.
+        right: columns of the kernel to the right of the pixel: 0 or `left`.
+        in_groups: group of each input channel, (in_channels,), see `channel_groups`; None with `out_groups`
+            for a kernel without a mask.
+        out_groups: group of each output channel, (out_channels,): an output of group g reads the inputs of
+            groups 0, ..., g on its own pixel.
+        strict: mask A, groups 0, ..., g - 1 only, for the image itself; otherwise mask B.
+
+    References:
+        Pixel Recurrent Neural Networks (van den Oord et al., 2016), https://arxiv.org/abs/1601.06759, for the masks.
+
+    >>> conv = CausalConv2d.horizontal(1, 4, 3, channel_groups(1, 1), channel_groups(4, 1), strict=True)
+    >>> conv(torch.zeros(2, 1, 5, 5)).shape
+    torch.Size([2, 4, 5, 5])
+    """
+
+    mask: Tensor | None
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        rows: int,
+        left: int,
+        right: int,
+        in_groups: Tensor | None = None,
+        out_groups: Tensor | None = None,
+        strict: bool = False,
+    ) -> None:
+        super().__init__()
+        self.rows, self.left, self.right = rows, left, right
+        mask = None
+        if in_groups is not None and out_groups is not None:
+            mask = torch.ones(out_channels, in_channels, rows, left + 1 + right)
+            mask[:, :, -1, left + 1 :] = 0.0
+            own = in_groups[None, :] < out_groups[:, None] if strict else in_groups[None, :] <= out_groups[:, None]
+            mask[:, :, -1, left] = own.to(mask.dtype)
+            if bool(mask.all()):
+                mask = None
+        self.register_buffer("mask", mask, persistent=False)
+        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, rows, left + 1 + right))
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+        self.reset()
+
+    @classmethod
+    def vertical(cls, in_channels: int, out_channels: int, kernel: int) -> Self:
+        """The kernel // 2 rows above and the current row, all of `kernel` columns: for input shifted down by a row."""
+        half = _half(kernel)
+        return cls(in_channels, out_channels, half + 1, half, half)
+
+    @classmethod
+    def horizontal(
+        cls, in_channels: int, out_channels: int, kernel: int, in_groups: Tensor, out_groups: Tensor, strict: bool = False
+    ) -> Self:
+        """The kernel // 2 pixels to the left, and on the pixel itself what the masks let through."""
+        return cls(in_channels, out_channels, 1, _half(kernel), 0, in_groups, out_groups, strict)
+
+    @classmethod
+    def raster(
+        cls, in_channels: int, out_channels: int, kernel: int, in_groups: Tensor, out_groups: Tensor, strict: bool = False
+    ) -> Self:
+        """A kernel x kernel window masked in raster order, as in PixelCNN."""
+        half = _half(kernel)
+        return cls(in_channels, out_channels, half + 1, half, half, in_groups, out_groups, strict)
+
+    @classmethod
+    def pointwise(
+        cls, in_channels: int, out_channels: int, in_groups: Tensor | None = None, out_groups: Tensor | None = None
+    ) -> Self:
+        """The pixel itself, a 1 x 1 convolution."""
+        return cls(in_channels, out_channels, 1, 0, 0, in_groups, out_groups)
+
+    def reset(self, gain: float = 1.0) -> None:
+        """Draw the weights from N(0, gain^2 / fan-in), where the fan-in counts what the mask lets through."""
+        taps = self.weight[0].numel() if self.mask is None else float(self.mask.flatten(1).sum(1).mean())
+        nn.init.normal_(self.weight, std=gain / math.sqrt(max(taps, 1.0)))
+        nn.init.zeros_(self.bias)
+
+    def kernel(self) -> Tensor:
+        """Return the weights with the mask applied, (out, in, rows, left + 1 + right)."""
+        return self.weight if self.mask is None else self.weight * self.mask
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve all pixels at once: (batch, in, height, width) to (batch, out, height, width)."""
+        # Padding p input channels where the convolution cannot costs less than cropping p or 2p output channels, whose
+        # gradient would have to be padded instead.
+        above, left = self.rows - 1, self.left if self.right == 0 else 0
+        if above or left:
+            x = F.pad(x, (left, 0, above, 0))
+        return F.conv2d(x, self.kernel(), self.bias, padding=(0, self.right))
+
+
+def _half(kernel: int) -> int:
+    if kernel < 1 or kernel % 2 == 0:
+        raise InvalidInput(f"a causal convolution needs an odd, positive kernel, got {kernel}: use 3, 5 or 7")
+    return kernel // 2
+
+
+def shift_down(x: Tensor) -> Tensor:
+    """Return images with every row one lower and zeros in the first: (b, c, h, w) to the same shape."""
+    return F.pad(x, (0, 0, 1, -1))

@@ -1,0 +1,292 @@
+"""Write the generated parts of README.md and docs/: models from the registry, results from the figures in zoo/.
+
+    python docs/generate.py           write them
+    python docs/generate.py --check   exit with status 1 if any is not current
+
+A generated part stands between `<!-- name -->` and `<!-- /name -->`; what is around it is written by hand.
+"""
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ancestral.likelihood import NONE
+from ancestral.models import registry
+from ancestral.models.base import Model
+
+ROOT = Path(__file__).resolve().parents[1]
+FAMILIES = ("autoregressive", "latent", "flow", "adversarial", "energy", "representation")
+UNITS = {"nats": "nats", "bits/dim": "bits_per_dim"}
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[int] = ()) -> str:
+    """Return a Markdown table; the columns of `right` are aligned to the right."""
+    rule = ["---:" if i in set(right) else "---" for i in range(len(header))]
+    return "\n".join("| " + " | ".join(row) + " |" for row in (header, rule, *rows))
+
+
+# Models
+
+
+def models(link: Callable[[str], str | None]) -> str:
+    """Return the table of all registered models; `link` gives the address of a model's page."""
+    rows = []
+    for cls in sorted(map(registry.get, registry.names()), key=lambda cls: (FAMILIES.index(cls.family), cls.name)):
+        if not cls.__module__.startswith("ancestral."):
+            continue  # another package's: it is on this machine, not in this project
+        page = link(cls.name)
+        name = f"[`{cls.name}`]({page})" if page else f"`{cls.name}`"
+        takes = ", ".join(cls.takes) + (" images" if cls.images_only else "")
+        rows.append((name, cls.family, cls.summary, takes, likelihood(cls), cls.reference))
+    return table(("model", "family", "what it is", "takes", "likelihood", "reference"), rows)
+
+
+def likelihood(cls: type[Model]) -> str:
+    """Return the kind of a model's likelihood, by the kind of data where it depends on them."""
+    if cls.likelihood != NONE or not cls.can("log_prob"):
+        return str(cls.likelihood)
+    kinds: dict[str, list[str]] = {}
+    for example in cls.examples:
+        of = kinds.setdefault(str(cls(**example).likelihood), [])
+        of.append("discrete data" if example["event"].discrete else "real data")
+    return "; ".join(f"{kind} on {' and '.join(dict.fromkeys(of))}" for kind, of in kinds.items())
+
+
+# Results
+
+
+@dataclass(frozen=True)
+class Result:
+    """What `zoo/NAME/figures.json` says of one trained model."""
+
+    name: str
+    model: str
+    figures: dict[str, Any]
+
+    @property
+    def test(self) -> dict[str, Any]:
+        """The figures on the test split, as `ancestral evaluate --json` prints them."""
+        return self.figures["test"]
+
+    @property
+    def published(self) -> list[dict[str, Any]]:
+        """Published figures on the same data; the first is the one that ours is compared with."""
+        return self.figures.get("published", [])
+
+    @property
+    def unit(self) -> str:
+        """nats or bits/dim: the unit of the published figure."""
+        return self.published[0]["unit"] if self.published else "nats"
+
+    @property
+    def value(self) -> float:
+        """Our figure in `unit`."""
+        return self.test[UNITS[self.unit]]
+
+    @property
+    def standard_error(self) -> float:
+        """Standard error of `value`, in `unit`."""
+        return self.test["standard_error"] * (self.value / self.test["nats"])
+
+    @property
+    def shown(self) -> str:
+        """Our figure with its standard error."""
+        digits = 2 if self.unit == "nats" else 3
+        return f"{self.value:.{digits}f} ± {self.standard_error:.{digits}f}"
+
+    @property
+    def gap(self) -> str:
+        """How far we are from the first published figure."""
+        if not self.published:
+            return "none published"
+        gap = self.value - self.published[0]["value"]
+        word = "level" if abs(gap) <= 2 * self.standard_error else "behind" if gap > 0 else "ahead"
+        return f"{gap:+.{2 if self.unit == 'nats' else 3}f} ({word})".replace("-", "−")
+
+
+def read_results(zoo: Path) -> list[Result]:
+    """Return the recorded results, by data and then best first."""
+    results = []
+    for path in sorted(zoo.glob("*/figures.json")):
+        figures = json.loads(path.read_text(encoding="utf-8"))
+        if "test" in figures and math.isfinite(figures["test"].get("nats") or math.nan):
+            config = json.loads(path.with_name("config.json").read_text(encoding="utf-8"))
+            results.append(Result(path.parent.name, config["model"]["name"], figures))
+    return sorted(results, key=lambda r: (r.test["data"], r.test["nats"]))
+
+
+def cite(published: dict[str, Any]) -> str:
+    """Return a published figure with its system and confidence mark."""
+    return f"{published['system']} {published['value']:g} [{published['confidence']}]"
+
+
+def brief(results: Sequence[Result]) -> str:
+    """Return the table of README.md."""
+    rows = [
+        (
+            r.test["data"],
+            f"`{r.name}`",
+            f"{r.shown} {r.unit}",
+            str(r.test["kind"]),
+            cite(r.published[0]) if r.published else "none",
+            r.gap,
+        )
+        for r in results
+    ]
+    return table(("data", "zoo name", "test, ± standard error", "kind", "published", "gap"), rows, right=(2, 5))
+
+
+def full(results: Sequence[Result]) -> str:
+    """Return the body of docs/results.md: for each data set ours among the published, then how ours were made."""
+    parts = []
+    for data in dict.fromkeys(r.test["data"] for r in results):
+        ours = [r for r in results if r.test["data"] == data]
+        unit = ours[0].unit
+        ranked = [(r.value, (f"**{r.model}**", f"**{r.shown}**", str(r.test["kind"]), f"`zoo/{r.name}`")) for r in ours]
+        seen = set()
+        for p in (p for r in ours for p in r.published if p["unit"] == unit):
+            if (p["system"], p["value"]) not in seen:
+                seen.add((p["system"], p["value"]))
+                ranked.append((p["value"], (p["system"], f"{p['value']:g}", "", f"{p['source']} [{p['confidence']}]")))
+        ranked.sort(key=lambda row: row[0])
+        counts = sorted({f"{r.test['count']:,} examples of the {r.test['split']} split" for r in ours})
+        parts += [
+            f"## {data}",
+            f"{unit} per {'example' if unit == 'nats' else 'dimension'}, lower is better; ours on {' and '.join(counts)}.",
+            table(("system", unit, "kind", "source"), (row for _, row in ranked), right=(1,)),
+            table(
+                ("zoo name", "nats", "bits/dim", "compared with", "gap", "goal", "validation", "training", "note"),
+                (_detail(r) for r in ours),
+                right=(1, 2, 4, 5, 6, 7),
+            ),
+            "```sh\n" + "\n".join(r.figures["command"] for r in ours if r.figures.get("command")) + "\n```",
+        ]
+    return "\n\n".join(parts)
+
+
+def _detail(r: Result) -> tuple[str, ...]:
+    validation = (r.figures.get("validation") or {}).get(UNITS[r.unit])
+    minutes = r.figures.get("train_minutes")
+    reach = r.figures.get("reach")
+    return (
+        f"`{r.name}`",
+        f"{r.test['nats']:.2f}",
+        f"{r.test['bits_per_dim']:.4f}" if r.test.get("bits_per_dim") is not None else "",
+        cite(r.published[0]) if r.published else "none",
+        r.gap,
+        f"{reach:g}" if reach is not None else "",
+        f"{validation:.{2 if r.unit == 'nats' else 3}f}" if validation is not None else "",
+        f"{minutes:.0f} min" if minutes is not None else "",
+        r.figures.get("note", ""),
+    )
+
+
+def binary_sets(zoo: Path, published: dict[str, Any]) -> str:
+    """Return the table of the binary density sets: ours beside the published columns, best of each row in bold."""
+    columns, bar = published["columns"], published["bar"]
+    path = zoo / "binary20" / "figures.json"
+    figures = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"sets": {}}
+    rows, reached, compared = [], 0, 0
+    for name, row in published["sets"].items():
+        # A set's figures may stand alone or, as for other data, beside those on validation.
+        ours = figures["sets"].get(name, figures["sets"].get(f"binary20/{name}", {}))
+        ours = ours.get("test", ours)
+        values = {column: row[column] for column in columns}
+        if ours:
+            compared += 1
+            reached += -ours["nats"] >= row[bar]
+            values["ours"] = -ours["nats"]
+        best = max(values.values())
+        cells = {k: f"**{v:.2f}**" if v == best else f"{v:.2f}" for k, v in values.items()}
+        error, count = (f"{ours['standard_error']:.2f}", f"{ours['count']:,}") if ours else ("", "")
+        rows.append((name, str(row["variables"]), count, cells.get("ours", ""), error, *(cells[c] for c in columns)))
+    header = ("set", "variables", "test examples", "ours", "± s.e.", *(f"{c} [{columns[c]['confidence']}]" for c in columns))
+    lines = [table(header, rows, right=range(1, len(header)))]
+    if compared:
+        kinds = sorted({str(s.get("test", s).get("kind", "exact")) for s in figures["sets"].values()})
+        lines.insert(0, f"Ours ({', '.join(kinds)}) is at or above {bar} on {reached} of {compared} sets.")
+    else:
+        lines.insert(0, "No figures of ours are recorded yet.")
+    lines += [f"- {name}: {note}" for name, note in published["notes"].items()]
+    lines += [f"- {name}: {column['source']}" for name, column in columns.items()]
+    if figures.get("note"):
+        lines.append(f"- {figures['note']}")
+    text = "\n\n".join([*lines[:2], "\n".join(lines[2:])])
+    if figures.get("command"):
+        text += f"\n\n```sh\n{figures['command']}\n```"
+    return text
+
+
+def confidence(marks: dict[str, str]) -> str:
+    """Return what the confidence marks mean."""
+    return "\n".join(f"- [{mark}] {meaning}" for mark, meaning in marks.items())
+
+
+# Files
+
+
+def insert(text: str, name: str, content: str) -> str:
+    """Return `text` with `content` between the markers of `name`."""
+    start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    before, found, rest = text.partition(start)
+    _, closed, after = rest.partition(end)
+    if not found or not closed:
+        raise SystemExit(f"no {start} ... {end} to put the generated part in")
+    return f"{before}{start}\n{content}\n{end}{after}"
+
+
+def generate(root: Path) -> dict[Path, str]:
+    """Return what each file with a generated part should hold."""
+    published = yaml.safe_load((root / "docs" / "published.yaml").read_text(encoding="utf-8"))
+    results = read_results(root / "zoo")
+    none = "No figures are recorded yet."
+
+    def page(name: str) -> Path | None:
+        path = root / "docs" / "models" / f"{name}.md"
+        return path if path.is_file() else None
+
+    parts = {
+        "README.md": {
+            "models": models(lambda name: f"docs/models/{name}.md" if page(name) else None),
+            "results": brief(results) if results else none,
+        },
+        "docs/models/index.md": {"models": models(lambda name: f"{name}.md" if page(name) else None)},
+        "docs/results.md": {
+            "results": full(results) if results else none,
+            "binary-sets": binary_sets(root / "zoo", published["binary20"]),
+            "confidence": confidence(published["confidence"]),
+        },
+    }
+    files = {}
+    for name, contents in parts.items():
+        text = (root / name).read_text(encoding="utf-8")
+        for marker, content in contents.items():
+            text = insert(text, marker, content)
+        files[root / name] = text
+    return files
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the files, or with --check say which are not current."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="change nothing; exit with status 1 if a file is not current")
+    check = parser.parse_args(arguments).check
+    stale = [path for path, text in generate(ROOT).items() if path.read_text(encoding="utf-8") != text]
+    for path in stale:
+        if check:
+            print(f"{path.relative_to(ROOT)} is not current: run `make tables`", file=sys.stderr)
+        else:
+            path.write_text(generate(ROOT)[path], encoding="utf-8")
+            print(f"wrote {path.relative_to(ROOT)}")
+    return 1 if check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -126,7 +126,8 @@ def resume(
     model = store.build(run.config)
     if model.event != data.event or model.condition != data.condition:
         raise InvalidInput(
-            f"{path} was trained on {model.event}, {data.name} is now {data.event}: give the data it was trained on"
+            f"{path} was trained on {model.event} given {model.condition}, {data.name} now has {data.event} given"
+            f" {data.condition}: give the data that it was trained on"
         )
     saved = checkpoints.load(run.checkpoints, Path(checkpoint) if checkpoint else None)
     return _Training(_fabric(config), model, data, run.path, config, progress).run(saved)

@@ -43,7 +43,7 @@ class Sampler:
 
 def shard(n: int, batch_size: int, rank: int, world: int) -> Iterator[Tensor]:
     """Yield the indices of this process's part of 0, ..., n - 1 in batches: every example in exactly one process."""
-    mine = torch.arange(rank, n, world)
+    mine = torch.arange(n)[rank::world]
     yield from mine.split(batch_size)
 
 

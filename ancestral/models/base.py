@@ -187,9 +187,9 @@ class Model(nn.Module):
         """Return the parameters by group; each group has an optimizer of its own."""
         return {"model": [p for p in self.parameters() if p.requires_grad]}
 
-    def groups_at(self, step: int) -> Sequence[str]:
-        """Return the groups that training step `step` (from 0) updates, in order."""
-        return tuple(self.parameter_groups())
+    def groups_at(self, step: int) -> Sequence[str] | None:
+        """Return the groups that training step `step` (from 0) updates, in order; None for all of them."""
+        return None
 
     def after_step(self, group: str) -> None:
         """Called after the optimizer has changed the parameters of `group`; for projections and clipping."""

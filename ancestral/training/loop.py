@@ -199,6 +199,8 @@ class _Training:
         self.elapsed = 0.0
         self.sums: dict[str, Tensor] = {}
         self.counts: dict[str, int] = {}
+        # In full precision Fabric's context does nothing but take time.
+        self._autocast = fabric.autocast if config.precision in ("bf16", "16") else nullcontext
         self._stop_signal: int | None = None
 
     # The run
@@ -252,13 +254,13 @@ class _Training:
         # Every group sees the same batches, so that one step consumes one set of data whatever it updates.
         micro = [next(batches) for _ in range(config.accumulate)]
         rate = self._learning_rate()
-        for name in self.model.groups_at(self.step):
+        for name in self.model.groups_at(self.step) or self.groups:
             optimizer = self.optimizers[name]
             for i, (x, condition) in enumerate(micro):
                 last = i == len(micro) - 1
                 sync = nullcontext() if last or self.wrapped is None else fabric.no_backward_sync(self.wrapped)
                 with sync:
-                    with fabric.autocast():
+                    with self._autocast():
                         values = self._loss(x, condition, group=name, generator=self.generator)
                     loss = values["loss"]
                     fabric.backward(loss / len(micro) if len(micro) > 1 else loss)
@@ -406,7 +408,7 @@ class _Training:
         n = min(limit, len(self.validation))
         for indices in shard(n, self.config.batch_size, self.fabric.global_rank, self.fabric.world_size):
             x, condition = self._layout(read(self.validation, indices, generator, self.fabric.device))
-            with self.fabric.autocast():
+            with self._autocast():
                 measured = self.model.measures(x, condition, generator=generator)
             for name, value in measured.items():
                 total = value.double().sum()

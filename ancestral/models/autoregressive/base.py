@@ -88,9 +88,6 @@ class AutoregressiveModel(Model):
             InvalidInput: if `n` is not positive, the condition does not fit, or `order` is not a permutation.
             Unsupported: if the model does not serve any order.
         """
-        if n < 1:
-            raise InvalidInput(f"got {n} data, expected at least 1")
-        condition = self.check_condition(condition, n)
         numel = self.event.numel
         if order is None:
             order = self.order
@@ -98,7 +95,14 @@ class AutoregressiveModel(Model):
             raise Unsupported(f"{self.name or type(self).__name__} has an order of its own: leave `order` out")
         elif sorted(order.tolist()) != list(range(numel)):
             raise InvalidInput(f"an order holds each of 0, ..., {numel - 1} once, got {order.tolist()[:10]}...")
-        state = State(order.cpu(), torch.zeros(n, numel, dtype=self.dtype, device=self.device), condition)
+        return self._begin(n, condition, order)
+
+    def _begin(self, n: int, condition: Tensor | None, order: Tensor, **cache: Any) -> State:
+        if n < 1:
+            raise InvalidInput(f"got {n} data, expected at least 1")
+        condition = self.check_condition(condition, n)
+        x = torch.zeros(n, self.event.numel, dtype=self.dtype, device=self.device)
+        state = State(order.cpu(), x, condition, cache=cache)
         self.start(state)
         return state
 
@@ -139,12 +143,14 @@ class AutoregressiveModel(Model):
 
     @torch.no_grad()
     def sample(self, n: int, condition: Tensor | None = None, *, generator: torch.Generator | None = None) -> Tensor:
-        state = self.init_state(n, condition)
+        return self._run(self.init_state(n, condition), generator)
+
+    def _run(self, state: State, generator: torch.Generator | None) -> Tensor:
         value = self._draw(self.head(self.step(state)), state, generator)
         for _ in range(1, self.event.numel):
             value = self._draw(self.head(self.step(state, value)), state, generator)
         state.x[:, int(state.order[-1])] = value
-        return state.x.view(n, *self.event.shape).to(self.event.dtype)
+        return state.x.view(-1, *self.event.shape).to(self.event.dtype)
 
     def _draw(self, output: Output, state: State, generator: torch.Generator | None) -> Tensor:
         value = output.draw(generator)

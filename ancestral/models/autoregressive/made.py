@@ -1,0 +1,233 @@
+"""MADE: an autoencoder whose connections are masked so that its outputs are the conditionals of all entries."""
+
+from collections.abc import Sequence
+from typing import cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ancestral.distributions import make_head
+from ancestral.errors import InvalidInput
+from ancestral.event import Event
+from ancestral.layers.condition import ConditionEmbedding
+from ancestral.layers.masked import MaskedLinear, mask_by_degree
+from ancestral.layers.mlp import ACTIVATIONS, check_choice, check_sizes
+from ancestral.models.autoregressive.base import State
+from ancestral.models.autoregressive.ensemble import Ensemble
+from ancestral.models.registry import register
+
+ORDERS = ("natural", "random", "agnostic")
+
+
+def draw_degrees(
+    numel: int, hidden: Sequence[int], masks: int, orders: str, seed: int, lowest: int = 1, tied: bool = False
+) -> list[np.ndarray]:
+    """Draw m^0, the place of each entry in the order from 1 to numel, and m^1, ..., m^L, the degrees of hidden units.
+
+    A unit of degree m sees the entries in places 1 to m. Degrees are uniform on {min m^{l-1}, ..., numel - 1}, as in the
+    paper, and stratified, so that they cover the range evenly however few the units.
+
+    Args:
+        numel: entries of a datum.
+        hidden: units of each hidden layer.
+        masks: sets of degrees to draw.
+        orders: natural (0, 1, 2, ... in every set), random (one order in every set) or agnostic (an order for each).
+        seed: seed of the draw.
+        lowest: least degree in the first hidden layer.
+        tied: whether the units of all hidden layers have the degrees of the first.
+
+    Returns:
+        Arrays of (masks, numel), (masks, hidden[0]), (masks, hidden[1]), ...
+
+    >>> [m.tolist() for m in draw_degrees(4, (3,), masks=1, orders="natural", seed=0)]
+    [[[1, 2, 3, 4]], [[3, 2, 1]]]
+    """
+    # The stream of RandomState is frozen: a saved model finds its masks again under any later release.
+    random = np.random.RandomState(seed)
+    degrees = [np.empty((masks, n), dtype=np.int32) for n in (numel, *hidden)]
+    for k in range(masks):
+        if orders == "natural":
+            degrees[0][k] = np.arange(1, numel + 1)
+        elif orders == "agnostic" or k == 0:
+            degrees[0][k] = random.permutation(numel) + 1
+        else:
+            degrees[0][k] = degrees[0][0]
+        least = lowest
+        for layer in range(1, len(degrees)):
+            n = degrees[layer].shape[1]
+            if tied and layer > 1:
+                degrees[layer][k] = degrees[1][k]
+                continue
+            u = (random.permutation(n) + random.random_sample(n)) / n
+            degrees[layer][k] = least + np.floor(u * max(numel - least, 1))
+            least = int(degrees[layer][k].min())
+    return degrees
+
+
+@register("made")
+class MADE(Ensemble):
+    r"""h^l = f(b^l + (W^l * M^l) h^{l-1}), h^0 = x, and the parameters of p(x_d | x_{<d}) are rows of c + (V * M^V) h^L.
+
+    Each unit has a degree: an entry its place in the order, a hidden unit the number of entries it may see. The masks are
+    M^l_{k'k} = 1 where m^l(k') >= m^{l-1}(k), and M^V_{dk} = 1 where d > m^L(k). All conditionals cost one pass.
+
+    With `masks` K above 1, each training step draws one of K sets of masks ("connectivity-agnostic"), which also have
+    an order each if `orders` is agnostic ("order-agnostic"); the model is then the mixture of its K members.
+
+    Args:
+        event: any event.
+        condition: what hidden units and outputs also depend on, or None.
+        hidden: units of each hidden layer; none, with the outputs linear in the entries.
+        activation: f, one of `ACTIVATIONS`.
+        masks: K, sets of masks.
+        orders: natural (entries in the order of the flattened datum), random (one order), agnostic (one for each mask).
+        mask_seed: seed of masks and orders.
+        direct: whether outputs also depend linearly on the entries before them.
+        residual: whether hidden layers after the first are added to the layer before; all have one width then.
+        dropout: probability with which hidden units are dropped in training.
+        head: output distribution of an entry, one of `HEADS`.
+        components: mixture components, for the mixture heads (with gaussian-mixture, the model is MADE MoG).
+
+    Raises:
+        InvalidInput: for an option out of its range, or a head that does not fit the event.
+
+    References:
+        MADE: Masked Autoencoder for Distribution Estimation (Germain et al., 2015), https://arxiv.org/abs/1502.03509.
+        Here degrees are stratified, masks are drawn for each step and not cycled, the mixture averages probabilities,
+        and hidden layers may be residual, with degrees then equal from layer to layer.
+
+    >>> model = MADE(Event.binary((4,)), hidden=(8,), masks=2, orders="agnostic")
+    >>> model.log_prob(torch.zeros(3, 4)).shape, str(model.likelihood)
+    (torch.Size([3]), 'exact (mixture of 2 orders)')
+    """
+
+    summary = "masked autoencoder: all conditionals in one pass; masks and orders may be averaged over"
+    reference = "Germain et al. 2015"
+    training_defaults = {"learning_rate": 1e-3, "batch_size": 100, "epochs": 100, "schedule": "cosine", "patience": 20}
+    examples = (
+        {"event": Event.binary((6,)), "hidden": (32, 32), "activation": "elu"},
+        {"event": Event.binary((1, 2, 2)), "condition": Event.label(3), "hidden": (8, 8), "residual": True, "direct": True},
+        {"event": Event.integers((4,), 3), "hidden": (12,), "masks": 3, "orders": "agnostic"},
+        {"event": Event.integers((3,), 4), "hidden": (12,), "head": "logistic-mixture", "components": 2},
+        {"event": Event.real((2,), loc=(1.0, 0.0), scale=(2.0, 0.5)), "hidden": (8,), "components": 3, "activation": "tanh"},
+    )
+
+    def __init__(
+        self,
+        event: Event,
+        condition: Event | None = None,
+        hidden: Sequence[int] = (500, 500),
+        activation: str = "relu",
+        masks: int = 1,
+        orders: str = "natural",
+        mask_seed: int = 0,
+        direct: bool = False,
+        residual: bool = False,
+        dropout: float = 0.0,
+        head: str = "auto",
+        components: int = 10,
+    ) -> None:
+        super().__init__(event, condition)
+        check_sizes("hidden", tuple(hidden))
+        check_sizes("masks", (masks,))
+        check_choice("activation", activation, tuple(ACTIVATIONS))
+        check_choice("choice of orders", orders, ORDERS)
+        if not 0.0 <= dropout < 1.0:
+            raise InvalidInput(f"dropout is {dropout}, expected a probability below 1")
+        if residual and len(set(hidden)) > 1:
+            raise InvalidInput(f"residual layers need one width, got {tuple(hidden)}: give equal widths, or residual=False")
+        self.head = make_head(event, head, components)
+        self.activation, self.residual, self.dropout = ACTIVATIONS[activation], residual, dropout
+        self._set_members(masks, "masks" if orders != "agnostic" else "orders")
+        # With a condition some units see nothing else, so that the first entry too depends on it through a network.
+        lowest = 1 if condition is None else 0
+        drawn = draw_degrees(event.numel, hidden, masks, orders, mask_seed, lowest, tied=residual)
+        for i, degrees in enumerate(drawn):
+            self.register_buffer(f"degrees_{i}", torch.from_numpy(degrees), persistent=False)
+        sizes = (event.numel, *hidden)
+        self.layers = nn.ModuleList(MaskedLinear(m, n) for m, n in zip(sizes[:-1], hidden, strict=True))
+        self.output = MaskedLinear(sizes[-1], event.numel, self.head.parameters)
+        self.direct = MaskedLinear(event.numel, event.numel, self.head.parameters) if direct else None
+        widths = (*hidden, event.numel * self.head.parameters)
+        self.embeddings = nn.ModuleList(ConditionEmbedding(condition, n) for n in widths) if condition is not None else None
+
+    def _degrees(self, member: Tensor | int) -> list[Tensor]:
+        index = torch.as_tensor(member, device=self.device).view(1)
+        return [self.get_buffer(f"degrees_{i}").index_select(0, index)[0] for i in range(len(self.layers) + 1)]
+
+    def _embed(self, condition: Tensor | None) -> list[Tensor] | None:
+        if self.embeddings is None or condition is None:
+            return None
+        return [embedding(condition) for embedding in self.embeddings]
+
+    def _network(self, x: Tensor, condition: Tensor | None, degrees: list[Tensor]) -> Tensor:
+        v = self.event.to_network(x, self.dtype).flatten(1)  # (b, d)
+        embedded = self._embed(condition)
+        h = v
+        for i, layer in enumerate(self.layers):
+            a = layer(h, mask_by_degree(degrees[i + 1], degrees[i]))  # (b, hidden[i])
+            if embedded is not None:
+                a = a + embedded[i]
+            out = F.dropout(self.activation(a), self.dropout, self.training)
+            h = h + out if self.residual and i > 0 else out
+        raw = self.output(h, mask_by_degree(degrees[0], degrees[-1], strict=True))  # (b, d * p)
+        if self.direct is not None:
+            raw = raw + self.direct(v, mask_by_degree(degrees[0], degrees[0], strict=True))
+        if embedded is not None:
+            raw = raw + embedded[-1]
+        return raw.view(-1, *self.event.shape, self.head.parameters)
+
+    def member_forward(self, member: int, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        return self._network(x, condition, self._degrees(member))
+
+    def member_order(self, member: int) -> Tensor:
+        return self.get_buffer("degrees_0")[member].argsort()
+
+    def loss(
+        self, x: Tensor, condition: Tensor | None = None, *, group: str = "model", generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        condition = self.check_batch(x, condition)
+        member: Tensor | int = 0
+        if self.members > 1:
+            member = torch.randint(self.members, (1,), generator=generator, device=self.device)
+        raw = self._network(x, condition, self._degrees(member))
+        return {"loss": -self.entry_log_prob(raw, x).sum() / len(x)}
+
+    # Stepping: a hidden unit is computed once, when the last entry it sees is known, so that all steps together cost
+    # about as much as one pass.
+
+    def start(self, state: State) -> None:
+        degrees = self._degrees(state.cache.setdefault("member", 0))
+        n, numel = state.x.shape
+        masks = [mask_by_degree(m, below) for m, below in zip(degrees[1:], degrees[:-1], strict=True)]
+        layers = [cast(MaskedLinear, layer) for layer in self.layers]
+        weights = [layer.masked_weight(mask)[:, 0] for layer, mask in zip(layers, masks, strict=True)]
+        embedded = self._embed(state.condition) or [state.x.new_zeros(1)] * (len(weights) + 1)
+        state.cache["weights"] = weights
+        state.cache["biases"] = [(layer.bias[:, 0] + e).expand(n, -1) for layer, e in zip(layers, embedded[:-1], strict=True)]
+        output = self.output.bias.flatten() + embedded[-1]
+        if self.direct is not None:
+            output = output + self.direct.bias.flatten()
+        state.cache["output"] = output.expand(n, -1).view(n, numel, -1)
+        state.cache["hidden"] = [state.x.new_zeros(n, len(w)) for w in weights]
+        # Units of each layer by degree: those of degree t can be computed at step t.
+        state.cache["units"] = [torch.split(m.argsort(), torch.bincount(m, minlength=numel + 1).tolist()) for m in degrees[1:]]
+        state.cache["degrees"] = degrees
+
+    def advance(self, state: State, previous: Tensor | None) -> Tensor:
+        cache, entry = state.cache, int(state.order[state.t])
+        degrees = cache["degrees"]
+        v = self.event.to_network(state.x.view(-1, *self.event.shape), self.dtype).flatten(1)  # (b, d)
+        below = v
+        for i, hidden in enumerate(cache["hidden"]):
+            units = cache["units"][i][state.t]
+            if len(units):
+                out = self.activation(F.linear(below, cache["weights"][i][units]) + cache["biases"][i][:, units])
+                hidden[:, units] = out + below[:, units] if self.residual and i > 0 else out
+            below = hidden
+        raw = cache["output"][:, entry] + below @ (self.output.weight[entry] * (degrees[-1] < degrees[0][entry])).T  # (b, p)
+        if self.direct is not None:
+            raw = raw + v @ (self.direct.weight[entry] * (degrees[0] < degrees[0][entry])).T
+        return raw

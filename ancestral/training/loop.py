@@ -168,6 +168,8 @@ class _Training:
                     f"{data.name} has a split of {len(split)} examples, fewer than the {fabric.world_size} processes"
                 )
         model.train()
+        if config.precision == "64":
+            model.double()
         if config.channels_last:
             model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.groups = {name: list(ps) for name, ps in model.parameter_groups().items()}
@@ -184,8 +186,6 @@ class _Training:
             self._loss = self.wrapped.loss
         self.model = model
         self.optimizers: dict[str, Any] = dict(zip(optimizers, prepared, strict=True))
-        if config.precision == "64":
-            self.model.double()
         if config.compile:
             self._loss = torch.compile(self._loss)
         self.ema = EMA(self.model, config.ema) if config.ema else None
@@ -286,7 +286,8 @@ class _Training:
                 self.sums[name] += value.detach()
                 self.counts[name] += 1
             else:
-                self.sums[name] = value.detach().clone().float()
+                # Sums of half-precision losses need more digits than their terms have.
+                self.sums[name] = value.detach().clone() if value.dtype.itemsize >= 4 else value.detach().float()
                 self.counts[name] = 1
 
     def _batches(self, step: int) -> Iterator[Batch]:

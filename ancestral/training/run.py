@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ancestral.errors import InvalidInput
-from ancestral.files import replacing
+from ancestral.files import check_writable, replacing
 from ancestral.models import store
 from ancestral.models.base import Model
 
@@ -50,24 +50,28 @@ class Run:
         return store.load(self.path)[0]
 
 
-def claim(path: Path, *, overwrite: bool = False) -> None:
-    """Make sure that a new run can be written to `path`, before anything is computed.
+def check_free(path: Path, *, overwrite: bool = False) -> None:
+    """Raise unless a new run can be put at `path`; nothing is made.
 
     Raises:
-        InvalidInput: if it cannot, or holds files already.
+        InvalidInput: if it is a file, holds files, or cannot be written.
     """
     if path.exists() and not path.is_dir():
         raise InvalidInput(f"{path} is a file, expected a folder for the run: choose another with -o")
     if path.is_dir() and any(path.iterdir()) and not overwrite:
         what = "a run" if (path / store.CONFIG).exists() else "files"
         raise InvalidInput(f"{path} holds {what} already: resume it with --resume, choose another folder, or pass --overwrite")
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        probe = path / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise InvalidInput(f"cannot write to {path} ({error.strerror}): choose another folder with -o") from error
+    check_writable(path / store.CONFIG)
+
+
+def claim(path: Path, *, overwrite: bool = False) -> None:
+    """Make the folder of a new run, before anything is computed.
+
+    Raises:
+        InvalidInput: as `check_free`.
+    """
+    check_free(path, overwrite=overwrite)
+    path.mkdir(parents=True, exist_ok=True)
 
 
 class MetricsFile:

@@ -1,6 +1,8 @@
 """Data: a name, a path or an array becomes splits of one `Event`."""
 
-from ancestral.data.base import ArraySplit, Data, Split
+from ancestral.data.base import ArraySplit, Batch, Data, Split, Subset
+from ancestral.data.known import known
 from ancestral.data.sources import load
+from ancestral.data.stream import StreamSplit
 
-__all__ = ["ArraySplit", "Data", "Split", "load"]
+__all__ = ["ArraySplit", "Batch", "Data", "Split", "StreamSplit", "Subset", "known", "load"]

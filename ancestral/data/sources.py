@@ -1,101 +1,150 @@
-"""Names to data sets."""
+"""Names, paths and arrays to data sets: the one way in."""
 
-import io
-import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor
+import pandas as pd
 
-from ancestral.data.base import ArraySplit, Data, Split
-from ancestral.errors import InvalidInput
-from ancestral.event import Event
-
-IMAGES = {  # name: (folder, image column, label column, validation rows taken from the end of train)
-    "mnist": ("mnist", "image", "label", 10_000),
-    "dynamic-mnist": ("mnist", "image", "label", 10_000),
-    "cifar10": ("cifar10", "img", "label", 5_000),
-    "omniglot": ("omniglot", "image", "label", None),
-    "frey-faces": ("frey_faces", "image", None, None),
-    "olivetti": ("olivetti", "image", "label", None),
-    "yale-faces": ("yale_faces", "image", "subject", None),
-}
+from ancestral.data.arrays import from_arrays, to_numpy
+from ancestral.data.assemble import assemble
+from ancestral.data.base import Data
+from ancestral.data.columnar import Rows, from_rows
+from ancestral.data.files import FILES, below_root, names_below_root, read_path, root
+from ancestral.data.hub import hub_rows, url_rows
+from ancestral.data.known import KNOWN, find
+from ancestral.data.material import Material, Options
+from ancestral.data.streaming import stream_rows
+from ancestral.data.tables import from_frames
+from ancestral.errors import InvalidInput, near_matches
 
 
-def _decode(path: Path, image: str, label: str | None) -> tuple[Tensor, Tensor | None]:
-    """Return the images of a parquet file, (n, channel, height, width), and their labels."""
-    import pyarrow.parquet as pq
-    from PIL import Image
+def load(
+    source: Any,
+    *,
+    condition: str | Sequence[str] | None = None,
+    validation: float | None = None,
+    test: float | None = None,
+    seed: int = 0,
+    limit: int | None = None,
+    event: Any = None,
+    binarize: float | str | None = None,
+    levels: int | None = None,
+    gray: bool = False,
+    size: int | Sequence[int] | None = None,
+    image: str | None = None,
+    columns: Sequence[str] | None = None,
+    standardize: bool = True,
+    subset: str | None = None,
+    revision: str | None = None,
+    stream: bool = False,
+    buffer: int = 10_000,
+    memory: float = 2.0,
+) -> Data:
+    """Return a data set: its event, its splits, and a record with which it can be loaded again.
 
-    table = pq.read_table(path, columns=[image, label] if label else [image])
-    pixels = np.stack([np.asarray(Image.open(io.BytesIO(row["bytes"]))) for row in table[image].to_pylist()])
-    x = torch.from_numpy(pixels.astype(np.uint8))
-    x = x[:, None] if x.dim() == 3 else x.permute(0, 3, 1, 2).contiguous()
-    return x, None if label is None else torch.tensor(table[label].to_pylist())
+    A name is, in this order: a known name (`known()` lists them; write ./mnist for a folder of such a name); a path; a
+    file or folder below `$ANCESTRAL_DATA`, with or without its suffix; an address such as s3://bucket/*.parquet; a data
+    set of the Hugging Face hub. Splits of the source are kept. Where it has no validation or no test split, a tenth
+    of train, drawn with `seed`, becomes one.
+
+    Args:
+        source: a name, a path, an array or tensor, (n, ...), a mapping of them (train, validation, test; or x and
+            columns to condition on), or a data frame.
+        condition: column to condition on, such as "label"; several columns of numbers make a vector.
+        validation: share (below 1) or number of data to hold out; 0 for none. Only where the source has no such split.
+        test: the same for test.
+        seed: decides what is held out, what `limit` keeps, and what dynamic binarization draws once.
+        limit: at most so many data of each split, drawn with `seed`; to try things out.
+        event: what the data are, where it is not to be inferred: "binary", "real", a number of levels, or an `Event`.
+        binarize: 1 where x is at least this, in the units of the data; or "dynamic": P(1) = x / (levels - 1), drawn anew
+            at each reading of train and once for the other splits.
+        levels: reduce to so many levels: floor(x * levels / 256).
+        gray: colour images to gray.
+        size: bring images to this height and width (one number: both), with the Lanczos filter, cropped about the centre.
+        image: column of images, where there are several.
+        columns: columns of a table to model; all that are not conditioned on by default.
+        standardize: record mean and deviation of each entry of real data, over train, in the event (`loc`, `scale`):
+            networks see standardized values, figures stay on the measure of the data.
+        subset: configuration of a data set of the hub.
+        revision: version (branch, tag or commit) of a data set of the hub.
+        stream: read train in order, never held, through a shuffle buffer: `Data.streams`.
+        buffer: number of rows in the shuffle buffer.
+        memory: GiB that the data may take in memory; larger data are memory-mapped.
+
+    Returns:
+        The data set.
+
+    Raises:
+        InvalidInput: if there is no such data set, or it cannot be used; the file, column or row is named.
+
+    >>> data = load("digits", condition="label")
+    >>> data.event, data.condition.levels, {name: len(split) for name, split in data.splits.items()}
+    (Event(shape=(1, 8, 8), levels=17, ...), 10, {'train': 1297, 'validation': 200, 'test': 300})
+    """
+    options = Options(
+        condition, validation, test, seed, limit, event, binarize, levels, gray, size, image, columns, standardize, subset,
+        revision, stream, buffer, memory,
+    )  # fmt: skip
+    if isinstance(source, Path):
+        source = str(source)
+    if not isinstance(source, str):
+        if stream:
+            raise InvalidInput("stream=True is for files, addresses and the hub, got an array: leave it out")
+        return assemble("array", _in_memory(source, options), options)
+    known = find(source)
+    if known is None:
+        return _named(source, options)
+    clash = sorted(set(options.given()) & set(known.defaults))
+    if clash:
+        raise InvalidInput(f"{known.name} has its own {clash[0]}= ({known.defaults[clash[0]]}): leave it out")
+    if stream:
+        raise InvalidInput(f"{known.name} is held, not streamed: leave stream= out")
+    data = assemble(known.name, known.material(options), replace(options, **known.defaults))
+    data.record["options"] = options.given()
+    return data
 
 
-def _binarize(x: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Draw each pixel with probability x / 255."""
-    return (torch.randint(255, x.shape, dtype=torch.uint8, generator=generator) < x).to(torch.uint8)
-
-
-def _images(name: str, root: Path, condition: str | None) -> Data:
-    folder, image, label, tail = IMAGES[name]
-    x, y = _decode(root / folder / "train.parquet", image, label)
-    n = len(x)
-    order = torch.arange(n) if tail else torch.randperm(n, generator=torch.Generator().manual_seed(0))
-    held = tail or (200 if name == "frey-faces" else n // 10)
-    index = {"train": order[:-held], "validation": order[-held:]}
-    if (root / folder / "test.parquet").exists():
-        xt, yt = _decode(root / folder / "test.parquet", image, label)
-        x, y = torch.cat([x, xt]), None if y is None or yt is None else torch.cat([y, yt])
-        index["test"] = torch.arange(n, len(x))
+def _in_memory(source: Any, options: Options) -> Material:
+    """Return the material of an array, a mapping of arrays, or a data frame."""
+    if isinstance(source, pd.DataFrame):
+        material = from_frames({"train": source}, "the data frame", options)
+    elif isinstance(source, Mapping) and any(isinstance(value, pd.DataFrame) for value in source.values()):
+        material = from_frames(dict(source), "the data frames", options)
+    elif isinstance(source, Mapping):
+        material = from_arrays(source, "the mapping")
     else:
-        index = {"train": order[: -2 * held], "validation": order[-2 * held : -held], "test": order[-held:]}
-    event = Event.integers(x.shape[1:], 256)
-    if name == "omniglot":
-        x, event = 1 - x, Event.binary(x.shape[1:])
-    transform = None
-    if name == "dynamic-mnist":
-        event, transform = Event.binary(event.shape), _binarize
-        fixed = torch.Generator().manual_seed(0)
-        for key in ("validation", "test"):
-            x[index[key]] = _binarize(x[index[key]], fixed)
-    labelled = condition is not None and y is not None
-    splits: dict[str, Split] = {
-        k: ArraySplit(x[i], y[i] if labelled and y is not None else None, transform if k == "train" else None)
-        for k, i in index.items()
-    }
-    classes = int(y.max()) + 1 if labelled and y is not None else 0
-    return Data(name, event, splits, Event.label(classes) if labelled else None)
+        material = from_arrays({"x": to_numpy(source, "the array")}, "the array")
+    material.record["source"] = "memory"
+    return material
 
 
-def load(name: str, *, condition: str | None = None, **options: Any) -> Data:
-    """Return the data set `name`."""
-    root = Path(os.environ.get("ANCESTRAL_DATA", "data"))
-    if name in IMAGES:
-        return _images(name, root, condition)
-    if name == "digits":
-        from sklearn.datasets import load_digits
+def _named(name: str, options: Options) -> Data:
+    """Return the data set of a name that is not a known one."""
+    path = Path(name).expanduser()
+    found = path if path.exists() else below_root(name)
+    rows: Rows | Material
+    if found is not None:
+        rows = read_path(found, options)
+        source = str(found.resolve())
+    elif "://" in name:
+        rows, source = url_rows(name, options), name
+    else:
+        if path.is_absolute() or name.startswith((".", "~")) or path.suffix in FILES:
+            raise InvalidInput(f"there is no file or folder {name}: {_advice(name)}")
+        rows, source = hub_rows(name, options, _advice(name)), f"hub: {name}"
+    if options.stream:
+        if not isinstance(rows, Rows):
+            raise InvalidInput(f"{name} is an array file, which is memory-mapped and not streamed: leave stream= out")
+        data = stream_rows(name, rows, options)
+    else:
+        data = assemble(name, rows if isinstance(rows, Material) else from_rows(rows, options), options)
+    data.record["source"] = source
+    return data
 
-        bunch = load_digits()
-        x = torch.from_numpy(bunch.images.astype(np.uint8))[:, None]
-        y = torch.from_numpy(bunch.target)
-        order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
-        parts = {"train": order[:1297], "validation": order[1297:1497], "test": order[1497:]}
-        labelled = condition == "label"
-        splits: dict[str, Split] = {k: ArraySplit(x[i], y[i] if labelled else None) for k, i in parts.items()}
-        return Data(name, Event.integers((1, 8, 8), 17), splits, Event.label(10) if labelled else None)
-    if name == "binarized-mnist" or name.startswith("binary"):
-        path = root / ("binarized_mnist/binarized_mnist.npz" if name == "binarized-mnist" else name + ".npz")
-        with np.load(path) as z:
-            arrays = {
-                k: torch.from_numpy(np.unpackbits(z[v], axis=1)[:, : int(z["n_cols"])])
-                for k, v in {"train": "train", "validation": "valid", "test": "test"}.items()
-                if v in z
-            }
-        shape = (1, 28, 28) if name == "binarized-mnist" else (next(iter(arrays.values())).shape[1],)
-        return Data(name, Event.binary(shape), {k: ArraySplit(v.view(-1, *shape)) for k, v in arrays.items()})
-    raise InvalidInput(f"there is no data set {name!r}")
+
+def _advice(name: str) -> str:
+    names = [*(entry.name for entry in KNOWN), *names_below_root()]
+    where = f"the data folder is {root()} (set ANCESTRAL_DATA to change it)"
+    return f"`ancestral data` lists the known ones, {where}.{near_matches(name, dict.fromkeys(names))}"

@@ -1,0 +1,204 @@
+"""Rows with named columns, read through Hugging Face `datasets`: parquet files, image folders, the hub."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ancestral.data import cache
+from ancestral.data.images import ImageDecoder, ImageFormat
+from ancestral.data.material import (
+    HUB_OPTIONS,
+    IMAGE_OPTIONS,
+    STREAM_OPTIONS,
+    Columns,
+    Material,
+    Options,
+    canonical_splits,
+    refuse_unused,
+)
+from ancestral.data.tables import from_frames
+from ancestral.errors import InvalidInput, near_matches
+
+CHUNK = 256
+"""Rows that are read at a time."""
+
+
+class Rows:
+    """Rows of named columns, by split.
+
+    Args:
+        what: what to call the source in errors.
+        opener: gives the splits, each a `datasets.Dataset` or `IterableDataset`; called when first needed.
+        stamp: JSON-able: what says that a decoded copy is still good.
+        holds_images: whether it is known, without looking, that there is a column of images.
+    """
+
+    def __init__(self, what: str, opener: Callable[[], Mapping[str, Any]], stamp: Any, holds_images: bool = False) -> None:
+        self.what = what
+        self.stamp = stamp
+        self.holds_images = holds_images
+        self._opener = opener
+
+    @cached_property
+    def splits(self) -> dict[str, Any]:
+        """The data sets of `datasets`, by split, undecoded."""
+        return dict(self._opener())
+
+    @property
+    def features(self) -> dict[str, Any]:
+        """The columns' types, by name."""
+        first = next(iter(self.splits.values()))
+        return dict(first.features or first.take(1)._resolve_features().features)
+
+    def read(self, split: str, columns: Sequence[str]) -> Iterator[Any]:
+        """Yield the rows of `split` in order, undecoded, as Arrow tables of `columns`."""
+        yield from self.splits[split].select_columns(list(columns)).with_format("arrow").iter(batch_size=CHUNK)
+
+    # Columns by what they hold
+
+    def image_column(self, asked: str | None) -> str | None:
+        """Return the column of images: the one asked for, the only one, or None if there is none.
+
+        Raises:
+            InvalidInput: if the one asked for holds no images, or if there are several.
+        """
+        from datasets import Image
+
+        found = [name for name, feature in self.features.items() if isinstance(feature, Image)]
+        if asked is not None:
+            self.require(asked, "image")
+            if asked not in found:
+                raise InvalidInput(f"column {asked!r} of {self.what} holds no images: {_list(found, 'column of images')}")
+            return asked
+        if len(found) > 1:
+            raise InvalidInput(f"{self.what} has several columns of images: choose one with image=. {_list(found, '')}")
+        return found[0] if found else None
+
+    def require(self, column: str, option: str) -> None:
+        """Raise unless there is a column of that name.
+
+        Raises:
+            InvalidInput: naming the columns there are.
+        """
+        if column not in self.features:
+            raise InvalidInput(
+                f"{self.what} has no column {column!r} for {option}=.{near_matches(column, self.features)} It has:"
+                f" {', '.join(self.features)}"
+            )
+
+    # Reading
+
+    def column(self, column: str) -> tuple[dict[str, NDArray[Any]], list[str] | None]:
+        """Return the values of a column by split, and the names of its classes where it is a column of classes.
+
+        Raises:
+            InvalidInput: if the column is missing or has empty cells.
+        """
+        self.require(column, "condition")
+        names = getattr(self.features[column], "names", None)
+        values = {}
+        for split in self.splits:
+            cells = [table.column(column).to_pylist() for table in self.read(split, [column])]
+            flat = [cell for chunk in cells for cell in chunk]
+            if None in flat:
+                raise InvalidInput(
+                    f"column {column!r} of {self.what} is empty in row {flat.index(None)} of {split}: fill it or drop the row"
+                )
+            values[split] = np.asarray(flat)
+        return values, names
+
+    def images(self, asked: str | None, form: ImageFormat) -> tuple[dict[str, NDArray[np.uint8]], int]:
+        """Return the images by split, (n, channels, height, width), memory-mapped from the cache, and their levels.
+
+        Raises:
+            InvalidInput: naming the image that cannot be read or that differs from the others.
+        """
+        key = {"source": self.stamp, "image": asked, "gray": form.gray, "size": form.size}
+        folder = cache.entry(key, lambda into: self._decode(into, asked, form))
+        facts = json.loads((folder / "facts.json").read_text())
+        arrays = {split: np.load(folder / f"{i}.npy", mmap_mode="c") for i, split in enumerate(facts["splits"])}
+        return arrays, facts["levels"]
+
+    def _decode(self, into: Path, asked: str | None, form: ImageFormat) -> None:
+        column = self.image_column(asked)
+        if column is None:
+            raise InvalidInput(f"{self.what} has no column of images. It has: {', '.join(self.features)}")
+        decoder = ImageDecoder(form)
+        for i, split in enumerate(self.splits):
+            with ExitStack() as stack:
+                writer: cache.ArrayWriter | None = None
+                row = 0
+                for table in self.read(split, [column]):
+                    cells = table.column(column).to_pylist()
+                    pixels = decoder(cells, [f"image {row + k} of {split}" for k in range(len(cells))])
+                    if writer is None:
+                        cache.require_space(into, pixels[0].nbytes * self._count(split))
+                        writer = stack.enter_context(cache.ArrayWriter(into / f"{i}.npy", pixels.shape[1:], np.uint8))
+                    writer.append(pixels)
+                    row += len(cells)
+                if writer is None:
+                    raise InvalidInput(f"the split {split!r} of {self.what} is empty: leave it out")
+        facts = {"splits": list(self.splits), "levels": decoder.levels}
+        (into / "facts.json").write_text(json.dumps(facts))
+
+    def _count(self, split: str) -> int:
+        """Return the number of rows of `split`, or 0 where only reading it tells."""
+        dataset = self.splits[split]
+        if hasattr(dataset, "__len__"):
+            return len(dataset)
+        known = (dataset.info.splits or {}).get(split)
+        return int(known.num_examples or 0) if known else 0
+
+
+def _list(names: Sequence[str], what: str) -> str:
+    return f"{what}s: {', '.join(names)}" if names else f"it has no {what}"
+
+
+def from_rows(rows: Rows, options: Options) -> Material:
+    """Return the images of `rows`, or their numbers where they have no images.
+
+    Raises:
+        InvalidInput: if there are neither.
+    """
+    if not rows.holds_images and rows.image_column(options.image) is None:
+        frames = {split: _frame(rows, split, options) for split in rows.splits}
+        return from_frames(frames, rows.what, options)
+    refuse_unused(rows.what, options, IMAGE_OPTIONS | STREAM_OPTIONS | HUB_OPTIONS)
+    x, levels = rows.images(options.image, ImageFormat(options.gray, options.image_size))
+    record: dict[str, Any] = {"source": rows.what}
+    steps = []
+    if options.gray:
+        steps.append("gray: 0.299 R + 0.587 G + 0.114 B")
+    if options.image_size:
+        height, width = options.image_size
+        steps.append(f"scaled to cover {height} x {width} (Lanczos), cropped about the centre")
+
+    def column(name: str) -> Columns:
+        values, names = rows.column(name)
+        return canonical_splits(values), names
+
+    return Material(
+        rows.what,
+        canonical_splits(x),
+        takes=IMAGE_OPTIONS | STREAM_OPTIONS | HUB_OPTIONS,
+        column=column,
+        levels=levels,
+        record=record,
+        steps=steps,
+    )
+
+
+def _frame(rows: Rows, split: str, options: Options) -> pd.DataFrame:
+    """Return the columns that are modelled or conditioned on as a data frame."""
+    wanted = [*(options.columns or ()), *options.condition_columns]
+    for name in wanted:
+        rows.require(name, "columns= or condition")
+    columns = list(dict.fromkeys(wanted)) if options.columns else list(rows.features)
+    return pd.concat([table.to_pandas() for table in rows.read(split, columns)], ignore_index=True)

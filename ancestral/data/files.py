@@ -1,0 +1,231 @@
+"""Files and folders to material: image folders, parquet, npz, npy, CSV."""
+
+import hashlib
+import os
+import re
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ancestral.data import cache
+from ancestral.data.arrays import HASHED, from_arrays
+from ancestral.data.columnar import Rows
+from ancestral.data.images import SUFFIXES, find_images
+from ancestral.data.material import SPLIT_NAMES, Material, Options
+from ancestral.data.tables import from_frames, read_csv
+from ancestral.errors import InvalidInput
+
+FILES = (".parquet", ".npz", ".npy", ".csv", ".tsv")
+"""Suffixes that are read, in the order in which a name without a suffix is completed."""
+
+
+def root() -> Path:
+    """Return the folder in which data sets are looked for by name: `$ANCESTRAL_DATA`, or `data`."""
+    return Path(os.environ.get("ANCESTRAL_DATA") or "data")
+
+
+def below_root(name: str) -> Path | None:
+    """Return the file or folder of that relative name, with or without its suffix, below the data folder."""
+    if name.startswith(("/", "~")) or ".." in Path(name).parts:
+        return None
+    for spelled in dict.fromkeys((name, name.replace("-", "_"))):
+        for path in [root() / spelled, *(root() / f"{spelled}{suffix}" for suffix in FILES)]:
+            if path.exists():
+                return path
+    return None
+
+
+def names_below_root(most: int = 10_000) -> list[str]:
+    """Return the relative names, without suffix, of at most `most` files below the data folder."""
+    names: set[str] = set()
+    for i, path in enumerate(root().rglob("*")):
+        if i == most:
+            break
+        if path.suffix in FILES:
+            names.add(path.relative_to(root()).with_suffix("").as_posix())
+            names.add(path.parent.relative_to(root()).as_posix())
+    return sorted(names - {"."})
+
+
+def read_path(path: Path, options: Options) -> Material | Rows:
+    """Return what a file or a folder holds: rows where `datasets` reads it, else arrays.
+
+    Raises:
+        InvalidInput: if it holds nothing that is read, or cannot be read.
+    """
+    if path.is_dir():
+        return _folder(path, options)
+    if path.suffix not in FILES:
+        if path.suffix.lower() in SUFFIXES:
+            raise InvalidInput(f"{path} is one image, expected a folder of images: give its folder")
+        raise InvalidInput(f"{path} is of a kind that is not read, expected one of {', '.join(FILES)} or a folder of images")
+    if path.stat().st_size == 0:
+        raise InvalidInput(f"{path} is empty (0 bytes), expected data: write it again")
+    return _files({"train": [path]}, str(path), options)
+
+
+def parquet_rows(files: Mapping[str, Sequence[Path]], what: str) -> Rows:
+    """Return the rows of parquet files, by split."""
+
+    def opener() -> Mapping[str, Any]:
+        import pyarrow
+        from datasets import load_dataset
+
+        for path in (path for paths in files.values() for path in paths):
+            try:
+                pyarrow.parquet.read_schema(path)
+            except (pyarrow.ArrowException, OSError) as error:
+                raise InvalidInput(f"{path} cannot be read as parquet ({error}): write it again") from error
+        names = {split: [str(path) for path in paths] for split, paths in files.items()}
+        return load_dataset("parquet", data_files=names, streaming=True)
+
+    return Rows(what, opener, {split: cache.stamp(paths) for split, paths in files.items()})
+
+
+def _folder(path: Path, options: Options) -> Material | Rows:
+    found = sorted(p for p in path.iterdir() if p.suffix in FILES and p.is_file() and not p.name.startswith("."))
+    images = find_images(path)
+    if images and not any(p.suffix == ".parquet" for p in found):
+        return _image_folder(path, images)
+    if not found:
+        raise InvalidInput(
+            f"the folder {path} holds no data, expected images ({', '.join(sorted(SUFFIXES))}) or files of {', '.join(FILES)}:"
+            " give a folder that does"
+        )
+    kinds = {p.suffix for p in found}
+    if len(kinds) > 1:
+        raise InvalidInput(
+            f"the folder {path} holds files of several kinds ({', '.join(sorted(kinds))}): give one of its files"
+        )
+    by_split: dict[str, list[Path]] = {}
+    for file in found:
+        by_split.setdefault(split_of(file), []).append(file)
+    if "" in by_split and len(by_split) > 1:
+        raise InvalidInput(
+            f"the folder {path} holds files with a split in their name and files without, such as {by_split[''][0].name}: move"
+            " or rename those"
+        )
+    files = {split or "train": paths for split, paths in by_split.items()}
+    return _files(files, str(path), options)
+
+
+def split_of(path: Path) -> str:
+    """Return the split that a file's name speaks of; empty if none.
+
+    >>> split_of(Path("train-00000-of-00002.parquet")), split_of(Path("a_valid.csv")), split_of(Path("data.npz"))
+    ('train', 'validation', '')
+    """
+    words = re.split(r"[^a-zA-Z]+", path.stem.lower())
+    return next((SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES), "")
+
+
+def _image_folder(path: Path, images: Sequence[Path]) -> Rows:
+    def opener() -> Mapping[str, Any]:
+        from datasets import load_dataset
+
+        return load_dataset("imagefolder", data_dir=str(path), streaming=True)
+
+    return Rows(f"the folder {path}", opener, cache.stamp(images), holds_images=True)
+
+
+def _files(files: dict[str, list[Path]], what: str, options: Options) -> Material | Rows:
+    suffix = next(iter(files.values()))[0].suffix
+    flat = [path for paths in files.values() for path in paths]
+    if suffix == ".parquet":
+        return parquet_rows(files, what)
+    if suffix in (".csv", ".tsv"):
+        for path in flat:
+            _bound(path.stat().st_size * 4, str(path), "parquet")
+        frames = {split: pd.concat([read_csv(path) for path in paths], ignore_index=True) for split, paths in files.items()}
+        material = from_frames(frames, what, options)
+    elif suffix == ".npz":
+        if len(flat) > 1:
+            raise InvalidInput(
+                f"{what} holds {len(flat)} npz files, expected one with the arrays train, valid and test: give one file"
+            )
+        material = _npz(flat[0], options)
+    else:
+        arrays = {split: [read_npy(path) for path in paths] for split, paths in files.items()}
+        # One file stays memory-mapped; several are joined in memory.
+        whole = {split: parts[0] if len(parts) == 1 else np.concatenate(parts) for split, parts in arrays.items()}
+        material = from_arrays(whole, what)
+    material.record = {**material.record, **describe_files(flat)}
+    return material
+
+
+def describe_files(files: Sequence[Path]) -> dict[str, Any]:
+    """Return facts that identify files: path, size, and sha256 where they are small."""
+    facts = []
+    for path in files[:64]:
+        size = path.stat().st_size
+        digest = {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()} if size <= HASHED else {}
+        facts.append({"name": path.name, "bytes": size, **digest})
+    return {"files": facts, "sha256": None}
+
+
+def read_npy(path: Path) -> NDArray[Any]:
+    """Return the array of an .npy file, memory-mapped.
+
+    Raises:
+        InvalidInput: if it holds Python objects, or is no .npy file.
+    """
+    try:
+        # Mapped copy-on-write, so that torch may take it; nothing is written back.
+        return np.load(path, mmap_mode="c", allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise InvalidInput(
+            f"{path} is not an .npy file of numbers ({error}): save it with numpy.save, without objects"
+        ) from error
+
+
+def read_npz(path: Path) -> dict[str, NDArray[Any]]:
+    """Return the arrays of an .npz file, having looked at their sizes first.
+
+    Raises:
+        InvalidInput: if it holds Python objects, claims more than the memory there is, or is no .npz file.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            claimed = sum(info.file_size for info in archive.infolist())
+        _bound(claimed, str(path), ".npy, which is memory-mapped")
+        with np.load(path, allow_pickle=False) as arrays:
+            return {key: arrays[key] for key in arrays.files}
+    except InvalidInput:
+        raise
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise InvalidInput(
+            f"{path} is not an .npz file of numbers ({error}): save it with numpy.savez, without objects"
+        ) from error
+
+
+def _npz(path: Path, options: Options) -> Material:
+    arrays = read_npz(path)
+    if {"data", "test_index_split0"} <= set(arrays):
+        return _regression_table(arrays, str(path), options)
+    return from_arrays(arrays, str(path))
+
+
+def _regression_table(arrays: dict[str, NDArray[Any]], what: str, options: Options) -> Material:
+    """Return a UCI regression table: columns x0, x1 ... (features), y0 ... (targets), and its first standard test split."""
+    data = arrays["data"]
+    names = {int(i): f"x{k}" for k, i in enumerate(arrays["feature_columns"])}
+    names |= {int(i): f"y{k}" for k, i in enumerate(arrays["target_columns"])}
+    frame = pd.DataFrame(data, columns=[names.get(i, f"other{i}") for i in range(data.shape[1])])
+    test = np.zeros(len(frame), dtype=bool)
+    test[arrays["test_index_split0"]] = True
+    return from_frames({"train": frame[~test], "test": frame[test]}, what, options)
+
+
+def _bound(size: int, what: str, instead: str) -> None:
+    """Raise if `size` bytes are more than half of the machine's memory."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if size > memory // 2:
+        raise InvalidInput(
+            f"{what} takes {size / 2**30:.1f} GiB in memory, expected at most half of the {memory / 2**30:.1f} GiB there are:"
+            f" store it as {instead}"
+        )

@@ -1,0 +1,102 @@
+"""Tables of numbers: CSV files, data frames, parquet without images."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ancestral.data.material import Columns, Material, Options, canonical_splits
+from ancestral.errors import InvalidInput, near_matches
+
+
+def read_csv(path: Path) -> pd.DataFrame:
+    """Read a table of values separated by commas, semicolons or tabs; a first row of numbers alone is data.
+
+    Raises:
+        InvalidInput: if the file is not such a table.
+    """
+    try:
+        with path.open(newline="") as file:
+            first = file.readline()
+        separator = max(",;\t", key=first.count)
+        head = next(csv.reader([first], delimiter=separator), [])
+        headless = bool(head) and all(_is_number(cell) for cell in head)
+        return pd.read_csv(path, sep=separator, header=None if headless else 0, low_memory=False).rename(columns=str)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InvalidInput(f"{path} is not a table of separated values ({reason}): repair it") from error
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def from_frames(frames: dict[str, pd.DataFrame], what: str, options: Options) -> Material:
+    """Return the numbers of a table: all columns but those conditioned on, or those that `columns` names.
+
+    Args:
+        frames: by split.
+        what: what to call the table in errors.
+        options: what was asked for.
+
+    Raises:
+        InvalidInput: naming the column that is missing, that holds no numbers, or that has an empty cell, and its row.
+    """
+    frames = {split: frame.rename(columns=str) for split, frame in frames.items()}
+    known = list(next(iter(frames.values())).columns)
+    for split, frame in frames.items():
+        if list(frame.columns) != known:
+            raise InvalidInput(
+                f"the splits of {what} differ in columns: {split} has {', '.join(frame.columns)}; expected one set"
+            )
+    for name in [*(options.columns or ()), *options.condition_columns]:
+        if name not in known:
+            raise InvalidInput(f"{what} has no column {name!r}.{near_matches(name, known)} It has: {', '.join(known)}")
+    chosen = list(options.columns or (name for name in known if name not in options.condition_columns))
+    if not chosen:
+        raise InvalidInput(f"{what} has no column left to model: condition on fewer")
+    x = {split: _numbers(frame, chosen, split, what) for split, frame in frames.items()}
+
+    def column(name: str) -> Columns:
+        values = {}
+        for split, frame in frames.items():
+            empty = frame[name].isna().to_numpy()
+            if empty.any():
+                raise InvalidInput(_at(what, name, split, empty, "is empty or NaN"))
+            values[split] = frame[name].to_numpy()
+        return canonical_splits(values), None
+
+    record = {"columns": chosen}
+    return Material(what, canonical_splits(x), takes={"columns"}, column=column, record=record)
+
+
+def _numbers(frame: pd.DataFrame, columns: list[str], split: str, what: str) -> NDArray[Any]:
+    """Return columns of a table as one array, (n, columns)."""
+    for name in columns:
+        values = frame[name]
+        if not (pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values)):
+            text = pd.to_numeric(values, errors="coerce").isna().to_numpy()
+            shown = repr(values.iloc[int(text.argmax())]) if text.any() else str(values.dtype)
+            raise InvalidInput(
+                f"column {name!r} of {what} holds {shown} in row {int(text.argmax())} of {split}, expected numbers: choose"
+                f" columns= without it, or condition={name}"
+            )
+        bad = ~np.isfinite(values.to_numpy(dtype=np.float64, na_value=np.nan))
+        if bad.any():
+            raise InvalidInput(_at(what, name, split, bad, "is empty, NaN or infinite"))
+    array = frame[columns].to_numpy()
+    return array.astype(np.float64) if array.dtype == object else array
+
+
+def _at(what: str, column: str, split: str, bad: NDArray[np.bool_], problem: str) -> str:
+    return (
+        f"column {column!r} of {what} {problem} in row {int(bad.argmax())} of {split} (rows from 0; {int(bad.sum())} such"
+        " rows): fill those cells or drop those rows first"
+    )

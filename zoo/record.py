@@ -1,0 +1,67 @@
+"""Put a run into the zoo: weights in half precision, the recipe's folder, and figures measured on what is stored.
+
+    python zoo/record.py RUN NAME [--note TEXT] [--samples K]
+
+Validation is evaluated first, then the test split, once: a model that has a test figure is refused unless --again.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import yaml
+
+from ancestral.errors import InvalidInput
+from ancestral.files import write_text
+from ancestral.models import store
+from ancestral.training import Run
+from ancestral.verbs.evaluate import evaluate
+
+ZOO = Path(__file__).resolve().parent
+KEPT = ("format", "version", "model", "event", "condition", "data", "training")
+
+
+def record(run: Run, name: str, note: str = "", samples: int | None = None, again: bool = False) -> dict:
+    """Store a run's model under `name` and return its figures.
+
+    Args:
+        run: the run.
+        name: <data>-<model>, a folder of the zoo with a recipe.yaml.
+        note: a remark for the table.
+        samples: samples for a bound.
+        again: measure on test although a figure is there.
+    """
+    folder = ZOO / name
+    path = folder / "figures.json"
+    if not (folder / "recipe.yaml").is_file():
+        raise InvalidInput(f"{folder} has no recipe.yaml: write the recipe that trains the model first")
+    if path.is_file() and not again:
+        raise InvalidInput(f"{name} has a test figure already: the test split is read once; pass --again for a new model")
+    extra = {key: run.config[key] for key in KEPT if key in run.config}
+    store.save(run.model(), folder, extra, half=True)
+    model, _ = store.load(folder)
+    data = run.config["data"]["name"]
+    figures: dict = {}
+    for split in ("validation", "test"):
+        figures[split] = evaluate(model, data, split=split, samples=samples).to_json()
+        print(json.dumps(figures[split]))
+    published = yaml.safe_load((ZOO / "published.yaml").read_text(encoding="utf-8")).get(name, {})
+    figures.update(published)
+    figures["note"] = note or published.get("note", "")
+    extra_samples = f" --samples {samples}" if samples else ""
+    figures["command"] = f"ancestral evaluate {name} --split test{extra_samples} --json"
+    figures["train_minutes"] = round(float(run.metrics["seconds"].max()) / 60, 1)
+    figures["parameters"] = sum(p.numel() for p in model.parameters())
+    write_text(path, json.dumps(figures, indent=2) + "\n")
+    return figures
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("name")
+    parser.add_argument("--note", default="")
+    parser.add_argument("--samples", type=int)
+    parser.add_argument("--again", action="store_true")
+    arguments = parser.parse_args()
+    record(Run(arguments.run), arguments.name, arguments.note, arguments.samples, arguments.again)

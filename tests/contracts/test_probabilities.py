@@ -1,0 +1,181 @@
+"""Probabilities sum to 1, densities integrate to 1, bounds lie below, samples come with the frequencies that are claimed."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from scipy.stats import chisquare
+from torch import Tensor
+
+from ancestral.event import Event
+from ancestral.models import Model
+from tests.contracts.cases import Case, all_states, contract, generator, log_prob, repeat, standardized
+
+DRAWS = 5_000
+
+
+@contract(lambda case: case.exact and case.enumerable)
+def test_probabilities_sum_to_1(case: Case) -> None:
+    model = case.build(dtype=torch.float64)
+    x = all_states(case.event)
+    for condition in case.each_condition(len(x)):
+        with torch.no_grad():
+            total = log_prob(model, x, condition).exp().sum()
+        assert float(total) == pytest.approx(1.0, abs=1e-10)
+
+
+@contract(lambda case: case.exact and case.enumerable and case.can("sample"))
+def test_samples_have_the_frequencies_that_log_prob_claims(case: Case) -> None:
+    model = case.build(dtype=torch.float64)
+    states = all_states(case.event)
+    powers = case.event.levels ** torch.arange(case.event.numel - 1, -1, -1)
+    for seed, condition in enumerate(case.each_condition(DRAWS)):
+        x = model.sample(DRAWS, condition, generator=generator(seed))
+        observed = torch.bincount((x.flatten(1).long() * powers).sum(1), minlength=len(states)).double()
+        with torch.no_grad():
+            given = None if condition is None else condition[: len(states)]
+            expected = DRAWS * log_prob(model, states, given).exp()
+        # Chi-square needs some expected draws in every cell: put the rare states together.
+        rare = expected < 10
+        observed = torch.cat((observed[~rare], observed[rare].sum()[None]))
+        expected = torch.cat((expected[~rare], expected[rare].sum()[None]))
+        if expected[-1] < 10:
+            expected[-2] += expected[-1]
+            observed[-2] += observed[-1]
+            observed, expected = observed[:-1], expected[:-1]
+        expected *= observed.sum() / expected.sum()  # log_prob sums to 1 up to rounding, chisquare asks for less
+        assert chisquare(observed.numpy(), expected.numpy()).pvalue > 1e-4
+
+
+# Real data
+
+
+def in_chunks(function: Callable[[Tensor], Tensor], x: Tensor, size: int = 100_000) -> Tensor:
+    return torch.cat([function(part) for part in x.split(size)])
+
+
+def density(model: Model, condition: Tensor | None) -> Callable[[Tensor], Tensor]:
+    return lambda x: log_prob(model, x, repeat(condition, len(x)))
+
+
+def quadrature(model: Model, event: Event, condition: Tensor | None, samples: Tensor) -> float:
+    """Integrate the density over a grid that reaches far around `samples`."""
+    points = 20_001 if event.numel == 1 else 801
+    middle, reach = samples.mean(0), 12.0 * samples.std(0)
+    lines = [torch.linspace(-1.0, 1.0, points, dtype=torch.float64) * r + m for m, r in zip(middle, reach, strict=True)]
+    x = torch.stack(torch.meshgrid(*lines, indexing="ij"), dim=-1).view(-1, *event.shape)
+    cell = math.prod(float(line[1] - line[0]) for line in lines)
+    return float(in_chunks(density(model, condition), x).exp().sum()) * cell
+
+
+def importance(model: Model, event: Event, condition: Tensor | None, samples: Tensor) -> tuple[float, float]:
+    """Estimate the integral of the density with its standard error, with Student's t around `samples` as the proposal."""
+    n, d = 100_000, event.numel
+    covariance = torch.atleast_2d(torch.cov(samples.T)) + 1e-9 * torch.eye(d, dtype=torch.float64)
+    scale = torch.linalg.cholesky(covariance)
+    normal = torch.randn(n, d, dtype=torch.float64, generator=generator(5))
+    freedom = 4
+    chi2 = torch.randn(n, freedom, dtype=torch.float64, generator=generator(6)).square().sum(1, keepdim=True)
+    z = normal * torch.sqrt(freedom / chi2)
+    proposal = (
+        math.lgamma((freedom + d) / 2)
+        - math.lgamma(freedom / 2)
+        - 0.5 * d * math.log(freedom * math.pi)
+        - 0.5 * (freedom + d) * torch.log1p(z.square().sum(1) / freedom)
+        - torch.log(scale.diagonal()).sum()
+    )
+    x = (samples.mean(0) + z @ scale.T).view(-1, *event.shape)
+    weights = (in_chunks(density(model, condition), x) - proposal).exp()
+    return float(weights.mean()), float(weights.std()) / math.sqrt(n)
+
+
+def real(case: Case) -> bool:
+    return case.exact and case.event.levels is None and case.can("sample")
+
+
+@contract(real)
+@pytest.mark.parametrize("scaled", [False, True], ids=["", "scaled"])
+@torch.no_grad()
+def test_densities_integrate_to_1(case: Case, scaled: bool) -> None:
+    case = standardized(case) if scaled else case
+    model = case.build(dtype=torch.float64)
+    for condition in case.each_condition(1):
+        samples = model.sample(4000, repeat(condition, 4000), generator=generator()).flatten(1).double()
+        if case.event.numel <= 2:
+            assert quadrature(model, case.event, condition, samples) == pytest.approx(1.0, abs=2e-3)
+        estimate, error = importance(model, case.event, condition, samples)
+        assert error < 0.02, "the proposal does not cover the density: the estimate says nothing"
+        assert abs(estimate - 1.0) < 5.0 * error
+
+
+@contract(real)
+@torch.no_grad()
+def test_real_samples_follow_the_density(case: Case) -> None:
+    """For x ~ p, the mean of 1[x in B] / p(x) is the volume of the box B."""
+    model = case.build(dtype=torch.float64)
+    for condition in case.each_condition(DRAWS):
+        x = model.sample(DRAWS, condition, generator=generator())
+        low, high = x.flatten(1).quantile(torch.tensor([0.2, 0.8]), dim=0).double()
+        inside = ((x.flatten(1) > low) & (x.flatten(1) < high)).all(1)
+        weights = torch.where(inside, (-log_prob(model, x.double(), condition)).exp(), 0.0) / (high - low).prod()
+        error = float(weights.std()) / math.sqrt(DRAWS)
+        assert error < 0.15
+        assert abs(float(weights.mean()) - 1.0) < 5.0 * error
+
+
+@contract(lambda case: case.scores and case.event.levels is None)
+@torch.no_grad()
+def test_figures_are_on_the_measure_of_the_event(case: Case) -> None:
+    """The same weights on scaled data give the same figures less the log of the scale."""
+    plain = Case(case.name, case.index, Event.real(case.event.shape, axes=case.event.axes), case.condition, case.options)
+    scaled = standardized(case)
+    one, other = plain.build(dtype=torch.float64), scaled.build(dtype=torch.float64)
+    other.load_state_dict(one.state_dict())
+    y, condition = plain.data(7).double(), case.conditions(7)
+    x = scaled.event.from_network(y)
+    expected = log_prob(one, y, condition) - scaled.event.log_scale(y).sum()
+    torch.testing.assert_close(log_prob(other, x, condition), expected, rtol=1e-9, atol=1e-9)
+
+
+# Bounds
+
+
+def bounded(case: Case) -> bool:
+    return case.scores and case.likelihood.kind == "lower bound" and case.enumerable
+
+
+@contract(bounded)
+@torch.no_grad()
+def test_a_bound_lies_below_the_truth(case: Case) -> None:
+    """The exponentials of a lower bound's means, over all states, sum to at most 1."""
+    model = case.build(dtype=torch.float64)
+    states = all_states(case.event)
+    repeats = 200
+    x = states.repeat(repeats, *[1] * len(case.event.shape))
+    for condition in case.each_condition(len(x)):
+        draws = log_prob(model, x, condition).view(repeats, -1)  # (repeats, states)
+        p = draws.mean(0).exp()
+        error = (p * draws.std(0) / math.sqrt(repeats)).square().sum().sqrt()
+        assert 0.0 < float(p.sum()) <= 1.0 + 5.0 * float(error)
+
+
+@contract(lambda case: bounded(case) and hasattr(case.cls, "bound"))
+@torch.no_grad()
+def test_a_bound_with_many_samples_approaches_the_truth(case: Case) -> None:
+    """exp(bound) of K samples has the true probability as its mean, so that over all states these sum to 1.
+
+    A flow of dequantized data may leave some of its mass outside of the data's range: hence the 0.9. The parameters
+    stay close to the initial ones, where the samples of an encoder reach all of the posterior.
+    """
+    model = case.build(dtype=torch.float64, spread=0.05)
+    states = all_states(case.event)
+    repeats = 40
+    x = states.repeat(repeats, *[1] * len(case.event.shape))
+    for condition in case.each_condition(len(x)):
+        few, many = (model.bound(x, condition, samples=k, generator=generator()).view(repeats, -1) for k in (1, 20))
+        totals = many.exp().sum(1)  # (repeats,)
+        error = float(totals.std()) / math.sqrt(repeats)
+        assert error < 0.03
+        assert 0.9 < float(totals.mean()) < 1.0 + 5.0 * error
+        assert float(many.mean()) > float(few.mean()), "more samples must tighten the bound"

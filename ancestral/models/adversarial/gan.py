@@ -91,6 +91,11 @@ class GAN(Model):
             return out
         return torch.sigmoid(out) if self.event.is_binary else torch.tanh(out)
 
+    def criticize(self, y: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Return the log-odds that data on the scale of `Event.to_network`, (batch, numel), are real, (batch, 1)."""
+        # Losses are means over a batch: leave autocast's type here.
+        return self.critic(y, condition).to(self.dtype)
+
     def _noise(self, n: int, generator: torch.Generator | None) -> Tensor:
         return torch.randn(n, self.latent, dtype=self.dtype, device=self.device, generator=generator)
 
@@ -112,13 +117,13 @@ class GAN(Model):
         z = self._noise(len(x), generator)
         if group == "generator":
             with _frozen(self.critic):
-                logits = self.critic(self.generate(z, condition), condition)  # (b, 1)
+                logits = self.criticize(self.generate(z, condition), condition)  # (b, 1)
             # log D = -softplus(-logit), log(1 - D) = -softplus(logit): finite at any logit.
             return {"loss": F.softplus(-logits).mean() if self.objective == "non-saturating" else -F.softplus(logits).mean()}
         real = self.event.to_network(x, self.dtype).flatten(1)  # (b, d)
         with torch.no_grad():
             fake = self.generate(z, condition)  # (b, d)
-        on_real, on_fake = self.critic(real, condition), self.critic(fake, condition)  # each (b, 1)
+        on_real, on_fake = self.criticize(real, condition), self.criticize(fake, condition)  # each (b, 1)
         loss = F.softplus(-on_real).mean() + F.softplus(on_fake).mean()
         return {"loss": loss, "margin": (on_real.mean() - on_fake.mean()).detach()}
 

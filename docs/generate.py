@@ -162,9 +162,9 @@ def full(results: Sequence[Result]) -> str:
             f"{unit} per {'example' if unit == 'nats' else 'dimension'}, lower is better; ours on {' and '.join(counts)}.",
             table(("system", unit, "kind", "source"), (row for _, row in ranked), right=(1,)),
             table(
-                ("zoo name", "nats", "bits/dim", "compared with", "gap", "goal", "validation", "training", "note"),
+                ("zoo name", "parameters", "nats", "bits/dim", "compared with", "gap", "goal", "validation", "training", "note"),
                 (_detail(r) for r in ours),
-                right=(1, 2, 4, 5, 6, 7),
+                right=(1, 2, 3, 5, 6, 7, 8),
             ),
             "```sh\n" + "\n".join(r.figures["command"] for r in ours if r.figures.get("command")) + "\n```",
         ]
@@ -177,6 +177,7 @@ def _detail(r: Result) -> tuple[str, ...]:
     reach = r.figures.get("reach")
     return (
         f"`{r.name}`",
+        f"{r.figures['parameters']:,}" if "parameters" in r.figures else "",
         f"{r.test['nats']:.2f}",
         f"{r.test['bits_per_dim']:.4f}" if r.test.get("bits_per_dim") is not None else "",
         cite(r.published[0]) if r.published else "none",

@@ -128,11 +128,97 @@ class CausalConv2d(nn.Module):
             x = F.pad(x, (left, 0, above, 0))
         return F.conv2d(x, self.kernel(), self.bias, padding=(0, self.right))
 
+    # Steps: products of prepared weights with the windows of `PixelRows` and `PixelRow`. They carry no gradient.
+
+    def rows_weight(self, rows: slice = slice(None)) -> Tensor:
+        """Return the weights of whole rows of the kernel: `PixelRows.windows` times them is a row of the output.
+
+        Returns:
+            (rows * columns * in, out), contiguous; an index runs over kernel rows, then columns, then input channels.
+        """
+        return self.kernel().detach()[:, :, rows].permute(2, 3, 1, 0).flatten(0, 2).contiguous()
+
+    def step_weight(self, outputs: slice | Tensor = slice(None)) -> Tensor:
+        """Return the weights of the current row for `outputs`: a window of `PixelRow` times them is the step.
+
+        Returns:
+            ((left + 1) * in, outputs), contiguous; an index runs over columns, then input channels.
+        """
+        last = self.kernel().detach()[outputs, :, -1, : self.left + 1]  # (out, in, taps)
+        return last.permute(2, 1, 0).flatten(0, 1).contiguous()
+
+
+class PixelRows:
+    """Features of the last few rows of pixels, with zeros outside the image.
+
+    Args:
+        like: a tensor of the same batch size, type and device.
+        rows: rows kept.
+        half: columns of zeros on either side.
+        width: pixels of a row.
+        channels: features of a pixel.
+
+    >>> rows = PixelRows(torch.zeros(1), rows=1, half=1, width=2, channels=1)
+    >>> rows.push(torch.tensor([[[5.0], [6.0]]]))
+    >>> rows.windows()
+    tensor([[0., 5., 6.],
+            [5., 6., 0.]])
+    """
+
+    def __init__(self, like: Tensor, rows: int, half: int, width: int, channels: int) -> None:
+        self.half, self.width = half, width
+        self.memory = like.new_zeros(len(like), rows, half + width + half, channels)
+
+    def push(self, row: Tensor) -> None:
+        """Add a row, (batch, width, channels), below the others, and forget the topmost."""
+        self.memory = self.memory.roll(-1, dims=1)
+        self.memory[:, -1, self.half : self.half + self.width] = row
+
+    def windows(self) -> Tensor:
+        """Return what a kernel over all rows reads at each pixel, (batch * width, rows * (2 half + 1) * channels)."""
+        by_pixel = self.memory.unfold(2, 2 * self.half + 1, 1)  # (b, rows, w, channels, columns)
+        return by_pixel.permute(0, 2, 1, 4, 3).flatten(2).flatten(0, 1)
+
+
+class PixelRow:
+    """Features of one row of pixels, in memory that is overwritten from row to row, with zeros to the left.
+
+    Attributes:
+        memory: (batch, left + width, channels).
+        pixels: a view of each pixel, `width` of (batch, channels).
+        windows: a view of each pixel and the `left` before it, `width` of (batch, (left + 1) * channels).
+
+    Args:
+        like: a tensor of the same batch size, type and device.
+        left: columns of zeros.
+        width: pixels.
+        channels: features of a pixel.
+
+    >>> row = PixelRow(torch.zeros(1), left=1, width=3, channels=1)
+    >>> row.pixels[0][:] = 5.0
+    >>> row.windows[0], row.windows[1]
+    (tensor([[0., 5.]]), tensor([[5., 0.]]))
+    """
+
+    def __init__(self, like: Tensor, left: int, width: int, channels: int) -> None:
+        n = len(like)
+        self.memory = like.new_zeros(n, left + width, channels)
+        # Views made once: at batch size 1, making a view takes as long as a tenth of a layer.
+        self.pixels = list(self.memory[:, left:].unbind(1))
+        stride = self.memory.stride(0)
+        self.windows = [self.memory.as_strided((n, (left + 1) * channels), (stride, 1), j * channels) for j in range(width)]
+
 
 def _half(kernel: int) -> int:
-    if kernel < 1 or kernel % 2 == 0:
-        raise InvalidInput(f"a causal convolution needs an odd, positive kernel, got {kernel}: use 3, 5 or 7")
+    if kernel < 3 or kernel % 2 == 0:
+        raise InvalidInput(f"a causal convolution needs an odd kernel of at least 3, got {kernel}: use 3, 5 or 7")
     return kernel // 2
+
+
+def group_slices(groups: Tensor) -> list[slice]:
+    """Return the slice of each group, given the sorted group of each channel, as `channel_groups` returns it."""
+    ends = torch.bincount(groups).cumsum(0).tolist()
+    return [slice(a, b) for a, b in zip([0, *ends], ends, strict=False)]
 
 
 def shift_down(x: Tensor) -> Tensor:

@@ -4,15 +4,13 @@ import torch
 from torch import Tensor, nn
 
 from ancestral.distributions import make_head
-from ancestral.errors import InvalidInput
 from ancestral.event import Event
-from ancestral.layers.causal_conv import CausalConv2d, channel_groups, shift_down
+from ancestral.layers.causal_conv import CausalConv2d, PixelRow, PixelRows, channel_groups, group_slices, shift_down
 from ancestral.layers.condition import ConditionEmbedding
 from ancestral.layers.gates import gate
-from ancestral.models.autoregressive.base import AutoregressiveModel
+from ancestral.models.autoregressive.base import State
+from ancestral.models.autoregressive.raster import Positions, RasterModel, Readout, ReadoutSteps, check_dropout, check_options
 from ancestral.models.registry import register
-
-FIRST_KERNEL = 7
 
 
 class GatedLayer(nn.Module):
@@ -28,7 +26,7 @@ class GatedLayer(nn.Module):
 
     def __init__(self, channels: int, kernel: int, groups: Tensor, skip: int, dropout: float) -> None:
         super().__init__()
-        self.channels = channels
+        self.channels, self.groups, self.skip = channels, groups, skip
         both, count = groups.repeat(2), int(groups.max()) + 1
         self.vertical = CausalConv2d.vertical(channels, 2 * channels, kernel)
         self.link = CausalConv2d.pointwise(channels, 2 * channels)
@@ -43,18 +41,92 @@ class GatedLayer(nn.Module):
         Args:
             v: vertical features, (batch, channels, height, width): of rows above.
             h: horizontal features, (batch, channels, height, width): of pixels before.
-            bias: from the condition, (batch, 4 channels, 1, 1), or None.
+            bias: from the condition, (batch, 4 channels), or None.
         """
         a, c = self.vertical(v), self.horizontal(h)  # (b, 2p, h, w) each
         if bias is not None:
-            a, c = a + bias[:, : 2 * self.channels], c + bias[:, 2 * self.channels :]
+            to_a, to_c = bias[:, :, None, None].chunk(2, dim=1)  # (b, 2p, 1, 1) each
+            a, c = a + to_a, c + to_c
         v = gate(a)  # (b, p, h, w)
         out = self.out(self.dropout(gate(c + self.link(v))))  # (b, p + s, h, w)
         return v, h + out[:, : self.channels], out[:, self.channels :] if out.shape[1] > self.channels else None
 
 
+class GatedLayerSteps:
+    """A `GatedLayer` one row (vertical stack) and one channel of a pixel (horizontal stack) at a time.
+
+    The horizontal stack is all there is to do at a pixel, and at batch size 1 the number of operations is what it
+    costs; so a step is four of them, on views and weights made before.
+
+    Args:
+        layer: the layer.
+        bias: from the condition, (batch, 4 channels), or None.
+        h: features that the horizontal stack reads.
+        following: features that it writes.
+        gated: memory for the gated features of a pixel, (batch, channels + 1), whose last column is 1: it carries the
+            bias of the convolution that comes after.
+        scratch: memory for what the gate reads, (batch, 2 p_g) for each group g of p_g features.
+    """
+
+    def __init__(
+        self,
+        layer: GatedLayer,
+        bias: Tensor | None,
+        h: PixelRow,
+        following: PixelRow,
+        gated: Tensor,
+        scratch: list[Tensor],
+    ) -> None:
+        n, p, width = len(gated), layer.channels, len(h.pixels)
+        self.windows, self.gated = h.windows, gated
+        self.rows = PixelRows(gated, layer.vertical.rows, layer.vertical.left, width, p)
+        self.vertical = layer.vertical.rows_weight()  # (rows * columns * p, 2p)
+        self.vertical_bias = _bias(layer.vertical) if bias is None else _bias(layer.vertical) + bias[:, None, : 2 * p]
+        # The context of a pixel holds u and v of the first group, then of the second ...: one slice for each group.
+        slices = group_slices(layer.groups)
+        both = [torch.cat((torch.arange(2 * p)[s], torch.arange(2 * p)[p:][s])).to(gated.device) for s in slices]
+        ungrouped = torch.cat(both)
+        self.link = layer.link.step_weight(ungrouped)  # (p, 2p)
+        self.link_bias = (_bias(layer.link) + _bias(layer.horizontal))[..., ungrouped]  # (1, 1, 2p)
+        if bias is not None:
+            self.link_bias = self.link_bias + bias[:, None, 2 * p :][..., ungrouped]  # (b, 1, 2p)
+        self.context = gated.new_zeros(n, width, 2 * p)
+        self.contexts = [self.context[:, :, 2 * s.start : 2 * s.stop].unbind(1) for s in slices]
+        self.inputs = [layer.horizontal.step_weight(index) for index in both]  # (taps * p, 2 p_g) each
+        self.outputs = [_with_bias(layer.out, s) for s in slices]  # (p + 1, p_g) each
+        self.scratch = [(a, *a.chunk(2, dim=1)) for a in scratch]
+        self.parts = [gated[:, s] for s in slices]
+        self.residuals = [[pixel[:, s] for pixel in h.pixels] for s in slices]
+        self.targets = [[pixel[:, s] for pixel in following.pixels] for s in slices]
+
+    def row(self, v: Tensor) -> Tensor:
+        """Take the vertical features of the next row, (batch, width, channels), and return those of the next layer."""
+        n, width, p = v.shape
+        self.rows.push(v)
+        a = (self.rows.windows() @ self.vertical).view(n, width, 2 * p) + self.vertical_bias
+        v = gate(a.view(n * width, 2 * p))  # (b * w, p)
+        torch.add((v @ self.link).view(n, width, 2 * p), self.link_bias, out=self.context)
+        return v.view(n, width, p)
+
+    def pixel(self, j: int, g: int) -> None:
+        """Compute the features of group `g` of the pixel in column `j`."""
+        a, u, v = self.scratch[g]
+        torch.addmm(self.contexts[g][j], self.windows[j], self.inputs[g], out=a).tanh_()  # (b, 2 p_g)
+        torch.addcmul(u, u, v, out=self.parts[g])
+        torch.addmm(self.residuals[g][j], self.gated, self.outputs[g], out=self.targets[g][j])
+
+
+def _bias(conv: CausalConv2d) -> Tensor:
+    return conv.bias.detach()[None, None]  # (1, 1, out)
+
+
+def _with_bias(conv: CausalConv2d, outputs: slice) -> Tensor:
+    """Return the step weights of a pointwise convolution with its bias as a last row, (in + 1, outputs)."""
+    return torch.cat((conv.step_weight(outputs), conv.bias.detach()[None, outputs]))
+
+
 @register("gated-pixelcnn")
-class GatedPixelCNN(AutoregressiveModel):
+class GatedPixelCNN(RasterModel):
     r"""A PixelCNN with gates and two stacks of convolutions, whose receptive field has no blind spot.
 
     The vertical stack v reads the rows above, the horizontal stack h the pixels to the left and v:
@@ -89,11 +161,10 @@ class GatedPixelCNN(AutoregressiveModel):
 
     summary = "two stacks of gated causal convolutions over an image"
     reference = "van den Oord et al. 2016b"
-    images_only = True
     training_defaults = {"learning_rate": 2e-3, "batch_size": 32}
     examples = (
         {"event": Event.binary((1, 2, 3)), "channels": 4, "layers": 2},
-        {"event": Event.integers((3, 1, 2), 2), "channels": 6, "layers": 2, "skip": True, "condition": Event.label(3)},
+        {"event": Event.integers((3, 2, 1), 2), "channels": 6, "layers": 2, "skip": True, "condition": Event.label(3)},
         {"event": Event.integers((1, 2, 2), 3), "channels": 4, "layers": 1, "head": "logistic-mixture", "components": 2},
     )
 
@@ -112,56 +183,89 @@ class GatedPixelCNN(AutoregressiveModel):
         dropout: float = 0.0,
     ) -> None:
         super().__init__(event, condition)
-        for name, value in (("channels", channels), ("layers", layers), ("head_channels", head_channels or 1)):
-            if value < 1:
-                raise InvalidInput(f"{name} must be at least 1, got {value}")
-        if not 0.0 <= dropout < 1.0:
-            raise InvalidInput(f"dropout must be in [0, 1), got {dropout}")
+        check_options(channels=channels, layers=layers, head_channels=head_channels)
+        check_dropout(dropout)
         self.head = make_head(event, head, components)
         self.channels = channels
-        self.count, height, width = event.shape
-        hidden = head_channels or channels
-        image, groups, inner = (channel_groups(n, self.count) for n in (self.count, channels, hidden))
-        outputs = torch.arange(self.count).repeat_interleave(self.head.parameters)
-
-        self.first_vertical = CausalConv2d.vertical(self.count, channels, FIRST_KERNEL)
-        self.first_horizontal = CausalConv2d.horizontal(self.count, channels, FIRST_KERNEL, image, groups, strict=True)
-        self.rows = nn.Parameter(0.1 * torch.randn(2 * channels, height, 1)) if positions else None
-        self.columns = nn.Parameter(0.1 * torch.randn(2 * channels, 1, width)) if positions else None
+        count, height, width = event.shape
+        image, groups = channel_groups(count, count), channel_groups(channels, count)
+        self.first_vertical = CausalConv2d.vertical(count, channels, self.first_kernel)
+        self.first_horizontal = CausalConv2d.horizontal(count, channels, self.first_kernel, image, groups, strict=True)
+        self.positions = Positions(2 * channels, height, width) if positions else None
         gated = [GatedLayer(channels, kernel, groups, channels if skip else 0, dropout) for _ in range(layers)]
         self.layers = nn.ModuleList(gated)
-        self.hidden = CausalConv2d.pointwise(channels, hidden, groups, inner)
-        self.output = CausalConv2d.pointwise(hidden, self.count * self.head.parameters, inner, outputs)
+        self.readout = Readout(channels, head_channels or channels, count, self.head.parameters)
         self.embedding = ConditionEmbedding(condition, layers * 4 * channels) if condition is not None else None
 
         for layer in gated:
             layer.out.reset(gain=layers**-0.5)  # the sum of all residual branches then has the scale of one
-        self.output.reset(gain=0.1)
         for parameter in [] if self.embedding is None else self.embedding.parameters():
             nn.init.normal_(parameter, std=0.1)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    @property
-    def order(self) -> Tensor:
-        return torch.arange(self.event.numel, device=self.device).view(self.count, -1).T.flatten()
-
     def _biases(self, condition: Tensor | None) -> list[Tensor | None]:
         if self.embedding is None or condition is None:
             return [None] * len(self.layers)
-        return list(self.embedding(condition)[:, :, None, None].chunk(len(self.layers), dim=1))  # (b, 4p, 1, 1) each
+        return list(self.embedding(condition).chunk(len(self.layers), dim=1))  # (b, 4p) each
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
         y = self.event.to_network(x, self.dtype)  # (b, c, h, w)
         v, h = self.first_vertical(shift_down(y)), self.first_horizontal(y)  # (b, p, h, w) each
-        if self.rows is not None and self.columns is not None:
-            at = (self.rows + self.columns)[None]  # (1, 2p, h, w)
-            v, h = v + at[:, : self.channels], h + at[:, self.channels :]
+        if self.positions is not None:
+            to_v, to_h = self.positions().chunk(2)  # (p, h, w) each
+            v, h = v + to_v, h + to_h
         v, h = (t.contiguous(memory_format=torch.channels_last) for t in (v, h))
         total: Tensor | None = None
         for layer, bias in zip(self.layers, self._biases(condition), strict=True):
             v, h, skip = layer(v, h, bias)
             if skip is not None:
                 total = skip if total is None else total + skip
-        raw = self.output(torch.relu(self.hidden(torch.relu(h if total is None else total))))  # (b, c * P, h, w)
-        b, _, height, width = raw.shape
-        return raw.permute(0, 2, 3, 1).reshape(b, height, width, self.count, -1).permute(0, 3, 1, 2, 4)
+        return self.entries(self.readout(h if total is None else total))
+
+    # Steps
+
+    def start_layers(self, state: State) -> None:
+        n, p, (count, _, width), cache = len(state.x), self.channels, self.event.shape, state.cache
+        groups = group_slices(channel_groups(p, count))
+        layers = [layer for layer in self.layers if isinstance(layer, GatedLayer)]
+        features = [PixelRow(state.x, layers[0].horizontal.left, width, p) for _ in range(len(layers) + 1)]
+        gated = state.x.new_ones(n, len(layers), p + 1)
+        scratch = [state.x.new_zeros(n, 2 * (s.stop - s.start)) for s in groups]
+        cache["layers"] = [
+            GatedLayerSteps(layer, bias, features[k], features[k + 1], gated[:, k], scratch)
+            for k, (layer, bias) in enumerate(zip(layers, self._biases(state.condition), strict=True))
+        ]
+        cache["rows"] = PixelRows(state.x, self.first_vertical.rows, self.first_vertical.left, width, count)
+        cache["vertical"] = self.first_vertical.rows_weight()
+        cache["horizontal"] = [self.first_horizontal.step_weight(s) for s in groups]
+        cache["targets"] = [[pixel[:, s] for pixel in features[0].pixels] for s in groups]
+        cache["groups"], cache["features"], cache["readout"] = groups, features[-1].pixels, ReadoutSteps(self.readout, state.x)
+        if layers[0].skip:
+            cache["gated"], cache["total"] = gated.flatten(1), state.x.new_zeros(n, p)
+            cache["skip"] = [
+                torch.cat([_with_bias(layer.out, slice(p + s.start, p + s.stop)) for layer in layers]) for s in groups
+            ]  # (layers * (p + 1), p_g) each
+
+    def start_row(self, state: State, i: int, finished: Tensor | None) -> None:
+        n, p, width, cache = len(state.x), self.channels, self.event.shape[2], state.cache
+        if finished is not None:
+            cache["rows"].push(finished)
+        v = (cache["rows"].windows() @ cache["vertical"]).view(n, width, p) + _bias(self.first_vertical)
+        h = _bias(self.first_horizontal)[0].expand(width, p)
+        if self.positions is not None:
+            to_v, to_h = self.positions.row(i).chunk(2, dim=1)  # (w, p) each
+            v, h = v + to_v, h + to_h
+        cache["row_bias"] = [h[:, s].split(1) for s in cache["groups"]]  # (1, p_g) for each pixel
+        for layer in cache["layers"]:
+            v = layer.row(v)
+
+    def step_pixel(self, state: State, j: int, c: int) -> Tensor:
+        cache = state.cache
+        bias, window, weight = cache["row_bias"][c][j], cache["row"].windows[j], cache["horizontal"][c]
+        torch.addmm(bias, window, weight, out=cache["targets"][c][j])
+        for layer in cache["layers"]:
+            layer.pixel(j, c)
+        if "skip" not in cache:
+            return cache["readout"].pixel(cache["features"][j], c)
+        torch.mm(cache["gated"], cache["skip"][c], out=cache["total"][:, cache["groups"][c]])
+        return cache["readout"].pixel(cache["total"], c)

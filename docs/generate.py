@@ -162,13 +162,14 @@ def full(results: Sequence[Result]) -> str:
             f"{unit} per {'example' if unit == 'nats' else 'dimension'}, lower is better; ours on {' and '.join(counts)}.",
             table(("system", unit, "kind", "source"), (row for _, row in ranked), right=(1,)),
             table(
-                ("zoo name", "parameters", "nats", "bits/dim", "compared with", "gap", "goal", "validation", "training", "note"),
+                ("zoo name", "parameters", "nats", "bits/dim", "compared with", "gap", "goal", "validation", "training"),
                 (_detail(r) for r in ours),
                 right=(1, 2, 3, 5, 6, 7, 8),
             ),
+            "\n".join(f"- `{r.name}`: {r.figures['note']}" for r in ours if r.figures.get("note")),
             "```sh\n" + "\n".join(r.figures["command"] for r in ours if r.figures.get("command")) + "\n```",
         ]
-    return "\n\n".join(parts)
+    return "\n\n".join(filter(None, parts))
 
 
 def _detail(r: Result) -> tuple[str, ...]:
@@ -185,7 +186,6 @@ def _detail(r: Result) -> tuple[str, ...]:
         f"{reach:g}" if reach is not None else "",
         f"{validation:.{2 if r.unit == 'nats' else 3}f}" if validation is not None else "",
         f"{minutes:.0f} min" if minutes is not None else "",
-        r.figures.get("note", ""),
     )
 
 

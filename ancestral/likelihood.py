@@ -1,9 +1,12 @@
 """What a likelihood figure is: exact, a lower bound, an estimate, or none."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
+
+from ancestral.errors import InvalidInput
 
 Kind = Literal["exact", "lower bound", "estimate", "none"]
+"""Exact; a lower bound in expectation; an estimate of unknown direction; or no likelihood."""
 
 
 @dataclass(frozen=True)
@@ -12,8 +15,11 @@ class Likelihood:
 
     Args:
         kind: "exact"; "lower bound" (in expectation, on log p); "estimate"; or "none".
-        samples: number of samples per example behind a bound or an estimate.
+        samples: number of samples per example behind a bound or an estimate; an estimate says it always.
         note: what else a reader must know, such as "uniform dequantization".
+
+    Raises:
+        InvalidInput: if the parts contradict each other.
 
     >>> print(Likelihood("lower bound", samples=5000))
     lower bound (5000 samples)
@@ -22,6 +28,17 @@ class Likelihood:
     kind: Kind
     samples: int | None = None
     note: str = ""
+
+    def __post_init__(self) -> None:
+        kinds = get_args(Kind)
+        if self.kind not in kinds:
+            raise InvalidInput(f"there is no kind of likelihood {self.kind!r}, expected one of {', '.join(kinds)}")
+        if self.kind == "estimate" and self.samples is None:
+            raise InvalidInput("an estimate needs the number of samples behind it, got none: say how many")
+        if self.samples is not None and self.kind in ("exact", "none"):
+            raise InvalidInput(f"a likelihood that is {self.kind} takes no samples, got {self.samples}: leave them out")
+        if self.samples is not None and self.samples < 1:
+            raise InvalidInput(f"a {self.kind} needs at least 1 sample, got {self.samples}")
 
     def __str__(self) -> str:
         parts = []
@@ -33,4 +50,6 @@ class Likelihood:
 
 
 EXACT = Likelihood("exact")
+"""The likelihood of models that compute log p itself."""
 NONE = Likelihood("none")
+"""Of models that have none."""

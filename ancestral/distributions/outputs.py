@@ -84,7 +84,8 @@ class Bernoulli(Output):
         self.logits = _wide(logits)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        return -F.binary_cross_entropy_with_logits(self.logits, value.to(self.logits.dtype), reduction="none")
+        # log P(1) = logsigmoid(l), log P(0) = logsigmoid(-l): torch's cross-entropy rounds values near 0 to steps of 1e-7.
+        return F.logsigmoid((2.0 * value.to(self.logits.dtype) - 1.0) * self.logits)
 
     def draw(self, generator: torch.Generator | None = None) -> Tensor:
         noise = torch.rand(self.logits.shape, dtype=self.logits.dtype, device=self.logits.device, generator=generator)

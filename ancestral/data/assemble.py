@@ -189,7 +189,9 @@ def fitted(event: Event, split: Split) -> Event:
     scale = (squares / n).sqrt()
     # A constant column's deviation is rounding error, not a scale.
     scale = torch.where(scale > 1e-6 * loc.abs().clamp(min=1e-30), scale, torch.ones_like(scale))
-    return Event.real(event.shape, loc.tolist(), scale.tolist(), event.axes)
+    # Seven digits: sums that differ in their last bits, on another machine, give the same event.
+    rounded = [[float(f"{value:.7g}") for value in values.tolist()] for values in (loc, scale)]
+    return Event.real(event.shape, rounded[0], rounded[1], event.axes)
 
 
 def _about(material: Material, event: Event, record: dict[str, Any]) -> str:

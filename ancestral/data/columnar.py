@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from ancestral.data import cache
@@ -23,7 +22,6 @@ from ancestral.data.material import (
     canonical_splits,
     refuse_unused,
 )
-from ancestral.data.tables import from_frames
 from ancestral.errors import InvalidInput, near_matches
 
 CHUNK = 256
@@ -168,8 +166,7 @@ def from_rows(rows: Rows, options: Options) -> Material:
         InvalidInput: if there are neither.
     """
     if not rows.holds_images and rows.image_column(options.image) is None:
-        frames = {split: _frame(rows, split, options) for split in rows.splits}
-        return from_frames(frames, rows.what, options)
+        return _table(rows, options)
     refuse_unused(rows.what, options, IMAGE_OPTIONS | STREAM_OPTIONS | HUB_OPTIONS)
     x, levels = rows.images(options.image, ImageFormat(options.gray, options.image_size))
     record: dict[str, Any] = {"source": rows.what}
@@ -195,10 +192,29 @@ def from_rows(rows: Rows, options: Options) -> Material:
     )
 
 
-def _frame(rows: Rows, split: str, options: Options) -> pd.DataFrame:
-    """Return the columns that are modelled or conditioned on as a data frame."""
+def _table(rows: Rows, options: Options) -> Material:
+    """Return the columns that are modelled or conditioned on as a table of numbers."""
+    import pandas as pd  # takes half a second to import
+
+    from ancestral.data.tables import from_frames
+
+    refuse_unused(rows.what, options, {"columns"} | STREAM_OPTIONS | HUB_OPTIONS)
     wanted = [*(options.columns or ()), *options.condition_columns]
     for name in wanted:
         rows.require(name, "columns= or condition")
     columns = list(dict.fromkeys(wanted)) if options.columns else list(rows.features)
-    return pd.concat([table.to_pandas() for table in rows.read(split, columns)], ignore_index=True)
+    frames = {
+        split: pd.concat([table.to_pandas() for table in rows.read(split, columns)], ignore_index=True)
+        for split in rows.splits
+    }
+    material = from_frames(frames, rows.what, options)
+    material.takes |= STREAM_OPTIONS | HUB_OPTIONS
+    classes = {name: getattr(rows.features[name], "names", None) for name in options.condition_columns}
+    plain = material.column
+
+    def column(name: str) -> Columns:
+        values, _ = plain(name) if plain else ({}, None)
+        return values, classes.get(name)
+
+    material.column = column
+    return material

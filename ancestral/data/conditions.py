@@ -65,7 +65,7 @@ def _event(names: list[str], what: str) -> Event:
 
 
 def _vector(values: dict[str, NDArray[Any]], what: str) -> tuple[dict[str, Tensor], Event, None]:
-    tensors = {split: torch.as_tensor(array, dtype=torch.float32) for split, array in values.items()}
+    tensors = {split: torch.from_numpy(array.astype(np.float32)) for split, array in values.items()}
     event = Event.real(next(iter(tensors.values())).shape[1:])
     for tensor in tensors.values():
         event.check(tensor, f"the condition of {what}")

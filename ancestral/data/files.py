@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from ancestral.data import cache
@@ -17,7 +16,6 @@ from ancestral.data.arrays import HASHED, from_arrays
 from ancestral.data.columnar import Rows
 from ancestral.data.images import SUFFIXES, find_images
 from ancestral.data.material import SPLIT_NAMES, Material, Options
-from ancestral.data.tables import from_frames, read_csv
 from ancestral.errors import InvalidInput
 
 FILES = (".parquet", ".npz", ".npy", ".csv", ".tsv")
@@ -102,6 +100,8 @@ def _folder(path: Path, options: Options) -> Material | Rows:
         raise InvalidInput(
             f"the folder {path} holds files of several kinds ({', '.join(sorted(kinds))}): give one of its files"
         )
+    if kinds == {".npy"}:
+        return _files({"train": found}, str(path), options)
     by_split: dict[str, list[Path]] = {}
     for file in found:
         by_split.setdefault(split_of(file), []).append(file)
@@ -134,6 +134,8 @@ def _image_folder(path: Path, images: Sequence[Path]) -> Rows:
 
 
 def _files(files: dict[str, list[Path]], what: str, options: Options) -> Material | Rows:
+    from ancestral.data import tables  # pandas takes half a second to import
+
     suffix = next(iter(files.values()))[0].suffix
     flat = [path for paths in files.values() for path in paths]
     if suffix == ".parquet":
@@ -141,8 +143,7 @@ def _files(files: dict[str, list[Path]], what: str, options: Options) -> Materia
     if suffix in (".csv", ".tsv"):
         for path in flat:
             _bound(path.stat().st_size * 4, str(path), "parquet")
-        frames = {split: pd.concat([read_csv(path) for path in paths], ignore_index=True) for split, paths in files.items()}
-        material = from_frames(frames, what, options)
+        material = tables.from_frames({split: tables.read_csv(paths) for split, paths in files.items()}, what, options)
     elif suffix == ".npz":
         if len(flat) > 1:
             raise InvalidInput(
@@ -150,10 +151,7 @@ def _files(files: dict[str, list[Path]], what: str, options: Options) -> Materia
             )
         material = _npz(flat[0], options)
     else:
-        arrays = {split: [read_npy(path) for path in paths] for split, paths in files.items()}
-        # One file stays memory-mapped; several are joined in memory.
-        whole = {split: parts[0] if len(parts) == 1 else np.concatenate(parts) for split, parts in arrays.items()}
-        material = from_arrays(whole, what)
+        material = from_arrays({"x" if len(flat) == 1 else path.stem: read_npy(path) for path in flat}, what)
     material.record = {**material.record, **describe_files(flat)}
     return material
 
@@ -206,23 +204,16 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
 def _npz(path: Path, options: Options) -> Material:
     arrays = read_npz(path)
     if {"data", "test_index_split0"} <= set(arrays):
-        return _regression_table(arrays, str(path), options)
+        from ancestral.data import tables
+
+        return tables.from_regression(arrays, str(path), options)
     return from_arrays(arrays, str(path))
-
-
-def _regression_table(arrays: dict[str, NDArray[Any]], what: str, options: Options) -> Material:
-    """Return a UCI regression table: columns x0, x1 ... (features), y0 ... (targets), and its first standard test split."""
-    data = arrays["data"]
-    names = {int(i): f"x{k}" for k, i in enumerate(arrays["feature_columns"])}
-    names |= {int(i): f"y{k}" for k, i in enumerate(arrays["target_columns"])}
-    frame = pd.DataFrame(data, columns=[names.get(i, f"other{i}") for i in range(data.shape[1])])
-    test = np.zeros(len(frame), dtype=bool)
-    test[arrays["test_index_split0"]] = True
-    return from_frames({"train": frame[~test], "test": frame[test]}, what, options)
 
 
 def _bound(size: int, what: str, instead: str) -> None:
     """Raise if `size` bytes are more than half of the machine's memory."""
+    if not hasattr(os, "sysconf"):  # Windows does not say
+        return
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if size > memory // 2:
         raise InvalidInput(

@@ -44,10 +44,13 @@ def hub_rows(name: str, options: Options, otherwise: str) -> Rows:
         try:
             return datasets.load_dataset(name, options.subset, revision=revision, streaming=options.stream)
         except (OSError, ValueError, RuntimeError) as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             if offline():
-                reason = f"HF_HUB_OFFLINE is set and the hub's cache has no copy ({reason})"
-            raise InvalidInput(f"the hub's data set {name} cannot be loaded: {reason}. {otherwise}") from error
+                raise InvalidInput(
+                    f"there is no data set {name!r} here or in the hub's cache, and HF_HUB_OFFLINE forbids to ask the hub:"
+                    f" unset it, or {otherwise}"
+                ) from error
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise InvalidInput(f"the hub's data set {name} cannot be loaded ({reason}): {otherwise}") from error
 
     return Rows(f"the hub's {name}", opener, {"hub": name, "subset": options.subset, "revision": revision})
 
@@ -74,7 +77,7 @@ def _ask(name: str, revision: str | None, otherwise: str) -> str | None:
         # The transport's own errors (no route, no name, timeout), whichever HTTP library the hub's client uses.
         raise InvalidInput(
             f"there is no data set {name!r} here, and the hub cannot be reached ({type(error).__name__}): connect, or set"
-            f" HF_HUB_OFFLINE=1 if the hub's cache has it; {otherwise}"
+            f" HF_HUB_OFFLINE=1 if the hub's cache has it; or {otherwise}"
         ) from error
 
 

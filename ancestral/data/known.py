@@ -71,7 +71,7 @@ class Known:
                 " that has it (docs/data.md says where each data set comes from)"
             )
         material = self.read(self, options)
-        facts = describe_files(self.paths) if self.files and self.available else {}
+        facts = describe_files(self.paths) if self.files and self.available and "files" not in material.record else {}
         return replace(material, what=self.name, about=self.about, record={"source": self.name, **material.record, **facts})
 
 
@@ -140,7 +140,7 @@ def _pictures(
         if known.available:
             rows = parquet_rows({path.stem: [path] for path in known.paths}, known.name)
         else:
-            rows = hub_rows(known.hub or known.name, options, f"or put its files under {known.paths[0].parent}")
+            rows = hub_rows(known.hub or known.name, options, f"put its files under {known.paths[0].parent}")
         rows.holds_images = True
         material = from_rows(rows, replace(options, image=options.image or image))
         if tail:

@@ -5,8 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from ancestral.data.arrays import from_arrays, to_numpy
 from ancestral.data.assemble import assemble
 from ancestral.data.base import Data
@@ -16,7 +14,6 @@ from ancestral.data.hub import hub_rows, url_rows
 from ancestral.data.known import KNOWN, find
 from ancestral.data.material import Material, Options
 from ancestral.data.streaming import stream_rows
-from ancestral.data.tables import from_frames
 from ancestral.errors import InvalidInput, near_matches
 
 
@@ -108,10 +105,11 @@ def load(
 
 def _in_memory(source: Any, options: Options) -> Material:
     """Return the material of an array, a mapping of arrays, or a data frame."""
-    if isinstance(source, pd.DataFrame):
-        material = from_frames({"train": source}, "the data frame", options)
-    elif isinstance(source, Mapping) and any(isinstance(value, pd.DataFrame) for value in source.values()):
-        material = from_frames(dict(source), "the data frames", options)
+    frames = dict(source) if isinstance(source, Mapping) else {"train": source}
+    if any(type(value).__name__ == "DataFrame" for value in frames.values()):
+        from ancestral.data.tables import from_frames  # pandas takes half a second to import
+
+        material = from_frames(frames, "the data frame", options)
     elif isinstance(source, Mapping):
         material = from_arrays(source, "the mapping")
     else:
@@ -145,6 +143,9 @@ def _named(name: str, options: Options) -> Data:
 
 
 def _advice(name: str) -> str:
+    """Say what to do about a name that is not found."""
     names = [*(entry.name for entry in KNOWN), *names_below_root()]
-    where = f"the data folder is {root()} (set ANCESTRAL_DATA to change it)"
-    return f"`ancestral data` lists the known ones, {where}.{near_matches(name, dict.fromkeys(names))}"
+    return (
+        "check the name (`ancestral data` lists what there is), or set ANCESTRAL_DATA to the folder that has it (now"
+        f" {root()}).{near_matches(name, dict.fromkeys(names))}"
+    )

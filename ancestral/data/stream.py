@@ -1,5 +1,6 @@
 """Data that are read in order, because they are too large to hold or to index."""
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -51,18 +52,20 @@ class StreamSplit:
         *,
         seed: int = 0,
         epoch: int = 0,
+        epochs: int | None = 1,
         skip: int = 0,
         rank: int = 0,
         world: int = 1,
         generator: torch.Generator | None = None,
     ) -> Iterator[tuple[Tensor, Tensor | None]]:
-        """Read the batches of one epoch; rows that do not fill the last global batch are left out.
+        """Read batches; rows that do not fill the last global batch of an epoch are left out.
 
         Args:
             batch_size: number of data in a batch of this process.
             seed: with `epoch`, decides the order.
-            epoch: with `seed`, decides the order.
-            skip: number of batches to pass over without decoding them: where a resumed run goes on.
+            epoch: with `seed`, decides the order; the first epoch to read.
+            epochs: number of epochs to read; None to go on for ever.
+            skip: number of batches, of all epochs, to pass over without decoding them: where a resumed run goes on.
             rank: this process's number, from 0.
             world: number of processes.
             generator: source of randomness of the transform (dynamic binarization).
@@ -75,18 +78,20 @@ class StreamSplit:
         """
         if batch_size < 1 or not 0 <= rank < world:
             raise InvalidInput(f"expected batch_size >= 1 and 0 <= rank < world, got {batch_size}, {rank} and {world}")
-        batch: list[Row] = []
         count = 0
-        for row in self._rows(seed, epoch):
-            batch.append(row)
-            if len(batch) < batch_size * world:
-                continue
-            if count >= skip:
-                x, condition = self._decode(batch[rank * batch_size : (rank + 1) * batch_size])
-                yield (x if self._transform is None else self._transform(x, generator)), condition
-            batch = []
-            count += 1
-        if count == 0:
-            raise InvalidInput(
-                f"{self._name} holds {len(batch)} rows, fewer than one batch of {batch_size} x {world}: take a smaller batch"
-            )
+        for number in itertools.count(epoch) if epochs is None else range(epoch, epoch + epochs):
+            batch: list[Row] = []
+            before = count
+            for row in self._rows(seed, number):
+                batch.append(row)
+                if len(batch) < batch_size * world:
+                    continue
+                if count >= skip:
+                    x, condition = self._decode(batch[rank * batch_size : (rank + 1) * batch_size])
+                    yield (x if self._transform is None else self._transform(x, generator)), condition
+                batch = []
+                count += 1
+            if count == before:
+                raise InvalidInput(
+                    f"{self._name} holds {len(batch)} rows, fewer than one batch of {batch_size} x {world}: take a smaller one"
+                )

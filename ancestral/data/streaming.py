@@ -86,7 +86,8 @@ def stream_rows(name: str, rows: Rows, options: Options) -> Data:
         result = fitted(result, ArraySplit(decode(first)[0]))
 
     def epoch_rows(seed: int, epoch: int) -> Iterable[Row]:
-        shuffled = train.skip(passed).shuffle(seed=seed, buffer_size=options.buffer)
+        rest = train.skip(passed) if options.limit is None else train.skip(passed).take(options.limit)
+        shuffled = rest.shuffle(seed=seed, buffer_size=options.buffer)
         shuffled.set_epoch(epoch)
         return shuffled
 

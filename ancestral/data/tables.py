@@ -1,6 +1,9 @@
 """Tables of numbers: CSV files, data frames, parquet without images."""
 
 import csv
+from collections.abc import Sequence
+from dataclasses import replace
+from numbers import Number
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +15,16 @@ from ancestral.data.material import Columns, Material, Options, canonical_splits
 from ancestral.errors import InvalidInput, near_matches
 
 
-def read_csv(path: Path) -> pd.DataFrame:
-    """Read a table of values separated by commas, semicolons or tabs; a first row of numbers alone is data.
+def read_csv(paths: Sequence[Path]) -> pd.DataFrame:
+    """Read tables of values separated by commas, semicolons or tabs, one below the other; a first row of numbers is data.
 
     Raises:
-        InvalidInput: if the file is not such a table.
+        InvalidInput: if a file is not such a table.
     """
+    return pd.concat([_read_csv(path) for path in paths], ignore_index=True)
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
     try:
         with path.open(newline="") as file:
             first = file.readline()
@@ -77,21 +84,44 @@ def from_frames(frames: dict[str, pd.DataFrame], what: str, options: Options) ->
     return Material(what, canonical_splits(x), takes={"columns"}, column=column, record=record)
 
 
+def from_regression(arrays: dict[str, NDArray[Any]], what: str, options: Options) -> Material:
+    """Return a UCI regression table: columns x0, x1 ... (features) and y0 ... (targets), and its first standard test split.
+
+    Raises:
+        InvalidInput: as `from_frames` does.
+    """
+    data = arrays["data"]
+    names = {int(i): f"x{k}" for k, i in enumerate(arrays["feature_columns"])}
+    names |= {int(i): f"y{k}" for k, i in enumerate(arrays["target_columns"])}
+    frame = pd.DataFrame(data, columns=[names.get(i, f"other{i}") for i in range(data.shape[1])])
+    test = np.zeros(len(frame), dtype=bool)
+    test[arrays["test_index_split0"]] = True
+    if options.condition != "features":
+        return from_frames({"train": frame[~test], "test": frame[test]}, what, options)
+    features = [name for name in frame.columns if name.startswith("x")]
+    targets = [name for name in frame.columns if name.startswith("y")]
+    asked = replace(options, condition=features, columns=options.columns or targets)
+    material = from_frames({"train": frame[~test], "test": frame[test]}, what, asked)
+    material.condition = {"train": frame.loc[~test, features].to_numpy(), "test": frame.loc[test, features].to_numpy()}
+    return material
+
+
 def _numbers(frame: pd.DataFrame, columns: list[str], split: str, what: str) -> NDArray[Any]:
     """Return columns of a table as one array, (n, columns)."""
     for name in columns:
         values = frame[name]
         if not (pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values)):
-            text = pd.to_numeric(values, errors="coerce").isna().to_numpy()
-            shown = repr(values.iloc[int(text.argmax())]) if text.any() else str(values.dtype)
+            row, cell = next(((i, v) for i, v in enumerate(values) if not isinstance(v, Number)), (0, values.dtype))
             raise InvalidInput(
-                f"column {name!r} of {what} holds {shown} in row {int(text.argmax())} of {split}, expected numbers: choose"
-                f" columns= without it, or condition={name}"
+                f"column {name!r} of {what} holds {repr(cell)[:40]} in row {row} of {split}, expected numbers: choose columns="
+                f" without it, or condition={name}"
             )
         bad = ~np.isfinite(values.to_numpy(dtype=np.float64, na_value=np.nan))
         if bad.any():
             raise InvalidInput(_at(what, name, split, bad, "is empty, NaN or infinite"))
-    array = frame[columns].to_numpy()
+    # Truth values among integers would make an array of objects.
+    chosen = frame[columns]
+    array = chosen.astype({name: np.uint8 for name in columns if pd.api.types.is_bool_dtype(chosen[name])}).to_numpy()
     return array.astype(np.float64) if array.dtype == object else array
 
 

@@ -120,11 +120,17 @@ def load_weights(model: Model, path: Path) -> None:
         tensors = load_tensors(path.read_bytes())
     except SafetensorError as error:
         raise InvalidInput(f"{path} is damaged ({error}): restore it, or train again") from error
-    load_tensors_into(model, tensors, str(path))
+    check_tensors(model, tensors, str(path))
+    state = model.state_dict()
+    model.load_state_dict({name: tensor.to(state[name].dtype) for name, tensor in tensors.items()})
 
 
-def load_tensors_into(model: Model, tensors: dict[str, torch.Tensor], where: str) -> None:
-    """Copy named tensors into a model's state, which must have the same names and shapes."""
+def check_tensors(model: Model, tensors: dict[str, torch.Tensor], where: str) -> None:
+    """Raise unless tensors have the names and shapes of a model's state.
+
+    Raises:
+        InvalidInput: naming the first that differs, and `where` they come from.
+    """
     state = model.state_dict()
     missing, unexpected = sorted(state.keys() - tensors.keys()), sorted(tensors.keys() - state.keys())
     if missing or unexpected:
@@ -136,7 +142,6 @@ def load_tensors_into(model: Model, tensors: dict[str, torch.Tensor], where: str
                 f"{where}: {name} has shape {tuple(tensor.shape)}, the model needs {tuple(state[name].shape)};"
                 " it was saved with other options"
             )
-    model.load_state_dict({name: tensor.to(state[name].dtype) for name, tensor in tensors.items()})
 
 
 def load(folder: Path | str) -> tuple[Model, dict[str, Any]]:

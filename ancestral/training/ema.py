@@ -6,6 +6,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from ancestral.training.state import distribute
+
 
 class EMA:
     r"""Shadow weights s <- decay s + (1 - decay) w, with decay min(decay, (1 + t) / (10 + t)) in the first steps.
@@ -54,4 +56,4 @@ class EMA:
         """Restore what `state` returned."""
         self.updates = updates
         for name, shadow in zip(self.names, self.shadow, strict=True):
-            shadow.copy_(state[name])
+            shadow.copy_(distribute(state[name], shadow))

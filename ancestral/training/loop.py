@@ -1,5 +1,6 @@
 """The training loop: devices, precision, clipping, averaging, logging, checkpoints, stopping and resume."""
 
+import copy
 import json
 import math
 import os
@@ -142,6 +143,13 @@ def _fabric(config: TrainConfig) -> Fabric:
 
         # A step of one parameter group leaves the others without gradients.
         strategy = DDPStrategy(find_unused_parameters=True)
+    elif strategy == "fsdp":
+        from lightning.fabric.strategies.model_parallel import ModelParallelStrategy
+
+        # Fabric's strategy of the name "fsdp" is the older FSDP, which needs a GPU.
+        strategy = ModelParallelStrategy(
+            parallelize_fn=state.shard, data_parallel_size=devices * config.nodes, tensor_parallel_size=1
+        )
     fabric = Fabric(
         accelerator=config.accelerator,
         devices=devices,
@@ -172,20 +180,23 @@ class _Training:
             model.double()
         if config.channels_last:
             model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.groups = {name: list(ps) for name, ps in model.parameter_groups().items()}
-        optimizers = {name: _optimizer(config, ps) for name, ps in self.groups.items()}
-        if fabric.world_size == 1 and config.strategy == "auto":
+        # Sharded weights serve training alone: evaluation and sampling use a whole copy.
+        self.whole = copy.deepcopy(model).to(fabric.device) if self.sharded else model
+        self._loss: Callable[..., dict[str, Tensor]] = model.loss
+        self.wrapped: Any = None
+        if fabric.world_size == 1 and not self.sharded:
             # Without peers Fabric's wrapper adds nothing but time: autocast and scaling are called directly.
             fabric.to_device(model)
-            self._loss: Callable[..., dict[str, Tensor]] = model.loss
-            prepared: Any = [fabric.setup_optimizers(optimizer) for optimizer in optimizers.values()]
-            self.wrapped: Any = None
         else:
-            self.wrapped, *prepared = fabric.setup(model, *optimizers.values())
+            self.wrapped = fabric.setup_module(model)
             self.wrapped.mark_forward_method("loss")
             self._loss = self.wrapped.loss
+        # Sharding replaces the parameters: only now are they what the optimizers will change.
+        self.groups = {name: list(ps) for name, ps in model.parameter_groups().items()}
+        self.optimizers: dict[str, Any] = {
+            name: fabric.setup_optimizers(_optimizer(config, ps)) for name, ps in self.groups.items()
+        }
         self.model = model
-        self.optimizers: dict[str, Any] = dict(zip(optimizers, prepared, strict=True))
         if config.compile:
             self._loss = torch.compile(self._loss)
         self.ema = EMA(self.model, config.ema) if config.ema else None
@@ -379,7 +390,10 @@ class _Training:
     def _evaluate(self) -> bool:
         """Measure on validation, keep the best weights, draw samples; return whether patience is over."""
         with self.ema.applied() if self.ema else nullcontext():
-            self.model.eval()
+            weights = state.model_state(self.model)
+            if self.sharded:
+                self.whole.load_state_dict(weights)
+            self.whole.eval()
             values = self._measure()
             monitored = values.get(self.model.monitor)
             improved = monitored is None or monitored < self.best
@@ -389,12 +403,10 @@ class _Training:
             else:
                 self.stale += 1
             epoch = self.step / self.steps_per_epoch
-            if improved:
-                weights = state.model_state(self.model, self.sharded)
-                if self.fabric.is_global_zero:
-                    store.save_weights(weights, self.path / store.WEIGHTS)
+            if improved and self.fabric.is_global_zero:
+                store.save_weights(weights, self.path / store.WEIGHTS)
             if self.fabric.is_global_zero:
-                self.report.evaluation(self.model, self.step, epoch, self.elapsed, values, improved)
+                self.report.evaluation(self.whole, self.step, epoch, self.elapsed, values, improved)
             self.model.train()
         return bool(self.config.patience) and self.stale >= self.config.patience
 
@@ -410,7 +422,7 @@ class _Training:
         for indices in shard(n, self.config.batch_size, self.fabric.global_rank, self.fabric.world_size):
             x, condition = self._layout(read(self.validation, indices, generator, self.fabric.device))
             with self._autocast():
-                measured = self.model.measures(x, condition, generator=generator)
+                measured = self.whole.measures(x, condition, generator=generator)
             for name, value in measured.items():
                 total = value.double().sum()
                 sums[name] = sums[name] + total if name in sums else total
@@ -423,7 +435,7 @@ class _Training:
     # Checkpoints
 
     def _checkpoint(self) -> None:
-        tensors = {f"model.{k}": v for k, v in state.model_state(self.model, self.sharded).items()}
+        tensors = {f"model.{k}": v for k, v in state.model_state(self.model).items()}
         scalars: dict[str, Any] = {
             "step": self.step,
             "best": self.best if math.isfinite(self.best) else None,
@@ -433,11 +445,11 @@ class _Training:
             "optimizers": {},
         }
         for name, optimizer in self.optimizers.items():
-            parts, rest = state.optimizer_state(self.model, optimizer.optimizer, self.sharded)
+            parts, rest = state.optimizer_state(optimizer.optimizer)
             tensors.update({f"optimizer.{name}.{k}": v for k, v in parts.items()})
             scalars["optimizers"][name] = rest
         if self.ema is not None:
-            tensors.update({f"ema.{k}": v for k, v in self.ema.state().items()})
+            tensors.update({f"ema.{k}": state.gather(v) for k, v in self.ema.state().items()})
             scalars["ema_updates"] = self.ema.updates
         tensors.update({f"sums.{k}": v for k, v in self.sums.items()})
         scaler = getattr(self.fabric._strategy.precision, "scaler", None)
@@ -458,13 +470,11 @@ class _Training:
     def _restore(self, saved: Checkpoint) -> None:
         scalars, device = saved.scalars, self.fabric.device
         weights = saved.part("model")
-        if not self.sharded:
-            store.load_tensors_into(self.model, weights, f"the checkpoint of {self.path}")
-        else:
-            state.load_model_state(self.model, weights, True)
+        store.check_tensors(self.model, weights, f"the checkpoint of {self.path}")
+        state.load_model_state(self.model, weights)
         for name, optimizer in self.optimizers.items():
             parts, rest = saved.part(f"optimizer.{name}"), scalars["optimizers"].get(name, {})
-            state.load_optimizer_state(self.model, optimizer.optimizer, parts, rest, self.sharded)
+            state.load_optimizer_state(optimizer.optimizer, parts, rest)
         if self.ema is not None:
             self.ema.load(saved.part("ema"), scalars["ema_updates"])
         self.sums = {k: v.to(device) for k, v in saved.part("sums").items()}

@@ -1,5 +1,6 @@
 """What a person sees of a run: progress bar, metrics.csv, TensorBoard, pictures, and the card."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +46,12 @@ class Report:
         self._shown = 0.0
         self._last: dict[str, float] = {}
         self._loggers: list[Any] = []
+        self._csv: MetricsFile | None = None
+        self._monitor: str | None = None
+        self._drawn = self._drawing = 0.0
         if not self.active:
             return
-        self._csv = MetricsFile(path / "metrics.csv", step)
+        self._csv = MetricsFile(path / "metrics.csv", step) if "csv" in config.loggers else None
         if "tensorboard" in config.loggers:
             from tensorboardX import SummaryWriter
 
@@ -91,7 +95,8 @@ class Report:
         if not self.active:
             return
         written = {**values, "learning_rate": rate} if rate is not None else values
-        self._csv.write(step, epoch, elapsed, split, written)
+        if self._csv is not None:
+            self._csv.write(step, epoch, elapsed, split, written)
         for logger in self._loggers:
             for name, value in written.items():
                 logger.add_scalar(f"{split}/{name}", value, step)
@@ -106,7 +111,10 @@ class Report:
         """Log an evaluation, draw samples and the learning curve, and print one line."""
         self.log(step, epoch, elapsed, "validation", values)
         self._samples(model, step)
-        pictures.learning_curve(Run(self.path).metrics, self.path / "learning-curve.png", monitor=model.monitor)
+        self._monitor = model.monitor
+        # Drawing takes a fraction of a second: at most a twentieth of the run goes into it.
+        if time.monotonic() - self._drawn > 20.0 * self._drawing:
+            self._curve()
         if self._bar is not None:
             shown = "  ".join(f"{name} {value:.4f}" for name, value in values.items()) or "no validation split"
             if model.monitor == "nats" and "nats" in values and model.event.discrete:
@@ -114,6 +122,15 @@ class Report:
             mark = " [green]best[/green]" if improved and values else ""
             self._bar.console.print(f"step {step:>7}  epoch {epoch:7.2f}  {elapsed:7.1f} s  validation: {shown}{mark}")
         self._card(model, step, elapsed, values)
+
+    def _curve(self) -> None:
+        """Draw the learning curve."""
+        if self._csv is None:
+            return
+        began = time.monotonic()
+        pictures.learning_curve(Run(self.path).metrics, self.path / "learning-curve.png", monitor=self._monitor or "nats")
+        self._drawn = time.monotonic()
+        self._drawing = self._drawn - began
 
     def _samples(self, model: Model, step: int) -> None:
         n = self.config.samples
@@ -162,11 +179,13 @@ class Report:
 
     def sync(self) -> None:
         """Put the logs on disk; called before a checkpoint is written."""
-        if self.active:
+        if self._csv is not None:
             self._csv.sync()
 
     def finish(self, step: int) -> None:
-        """Complete the bar."""
+        """Complete the bar, and draw the whole learning curve."""
+        if self._monitor is not None:
+            self._curve()
         if self._bar is not None:
             self._bar.update(self._task, completed=step)
 
@@ -174,7 +193,7 @@ class Report:
         """Close everything."""
         if self._bar is not None:
             self._bar.stop()
-        if self.active:
+        if self._csv is not None:
             self._csv.close()
         for logger in self._loggers:
             logger.close()

@@ -1,59 +1,62 @@
-"""Optimizer and model state as named tensors and JSON-able scalars, sharded or not."""
+"""Model and optimizer state as whole tensors by name, whether or not the run shards them."""
 
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
 
 
-def model_state(model: nn.Module, sharded: bool) -> dict[str, Tensor]:
-    """Return the whole model's state by name; under FSDP every process must call it."""
-    if not sharded:
-        return model.state_dict()
-    from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+def shard(model: nn.Module, mesh: Any) -> nn.Module:
+    """Shard the parameters over the data-parallel processes (FSDP2), so that `loss` gathers them as it needs them."""
+    from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 
-    state: dict[str, Any] = get_model_state_dict(model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
-    return state
+    fully_shard(model, mesh=mesh["data_parallel"])
+    register_fsdp_forward_method(model, "loss")
+    return model
 
 
-def load_model_state(model: nn.Module, state: dict[str, Tensor], sharded: bool) -> None:
+def gather(tensor: Tensor) -> Tensor:
+    """Return a whole tensor; where it is sharded every process must call this."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def distribute(tensor: Tensor, like: Tensor) -> Tensor:
+    """Return a whole tensor sharded as `like` is; where it is, every process must call this."""
+    return distribute_tensor(tensor, like.device_mesh, like.placements) if isinstance(like, DTensor) else tensor
+
+
+def model_state(model: nn.Module) -> dict[str, Tensor]:
+    """Return the whole state of a model by name."""
+    return {name: gather(tensor) for name, tensor in model.state_dict().items()}
+
+
+@torch.no_grad()
+def load_model_state(model: nn.Module, state: dict[str, Tensor]) -> None:
     """Restore what `model_state` returned."""
-    if not sharded:
-        model.load_state_dict(state)
-        return
-    from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
-
-    set_model_state_dict(model, dict(state), options=StateDictOptions(full_state_dict=True))
+    for name, tensor in model.state_dict().items():
+        tensor.copy_(distribute(state[name].to(tensor.device), tensor))
 
 
-def optimizer_state(model: nn.Module, optimizer: Optimizer, sharded: bool) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def optimizer_state(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return an optimizer's state as tensors and scalars; hyper-parameters are not part of it, the loop sets them."""
-    if sharded:
-        from torch.distributed.checkpoint.state_dict import StateDictOptions, get_optimizer_state_dict
-
-        options = StateDictOptions(full_state_dict=True, cpu_offload=True, flatten_optimizer_state_dict=True)
-        flat: dict[str, Any] = get_optimizer_state_dict(model, optimizer, options=options)
-    else:
-        flat = {f"{i}.{k}": v for i, state in optimizer.state_dict()["state"].items() for k, v in state.items()}
-    tensors = {k: v for k, v in flat.items() if isinstance(v, Tensor)}
+    flat = {f"{i}.{k}": v for i, state in optimizer.state_dict()["state"].items() for k, v in state.items()}
+    tensors = {k: gather(v) for k, v in flat.items() if isinstance(v, Tensor)}
     return tensors, {k: v for k, v in flat.items() if not isinstance(v, Tensor)}
 
 
-def load_optimizer_state(
-    model: nn.Module, optimizer: Optimizer, tensors: dict[str, Tensor], scalars: dict[str, Any], sharded: bool
-) -> None:
+def load_optimizer_state(optimizer: Optimizer, tensors: dict[str, Tensor], scalars: dict[str, Any]) -> None:
     """Restore what `optimizer_state` returned."""
-    flat: dict[str, Any] = {**tensors, **scalars}
-    if sharded:
-        from torch.distributed.checkpoint.state_dict import StateDictOptions, set_optimizer_state_dict
-
-        options = StateDictOptions(full_state_dict=True, flatten_optimizer_state_dict=True)
-        set_optimizer_state_dict(model, optimizer, flat, options=options)
-        return
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
     state: dict[int, dict[str, Any]] = {}
-    for name, value in flat.items():
+    # Sorted, so that all processes distribute in the same order.
+    for name, value in sorted({**tensors, **scalars}.items()):
         index, key = name.split(".", 1)
+        parameter = parameters[int(index)]
+        # Moments are sharded like their parameter; step counts are scalars.
+        if isinstance(value, Tensor) and value.shape == parameter.shape:
+            value = distribute(value.to(parameter.device), parameter)
         state.setdefault(int(index), {})[key] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 

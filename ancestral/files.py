@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ancestral.errors import InvalidInput
+
 
 @contextmanager
 def replacing(path: Path | str) -> Iterator[Path]:
@@ -51,3 +53,24 @@ def write_bytes(path: Path | str, content: bytes) -> None:
 def write_text(path: Path | str, content: str) -> None:
     """Write `content` to `path` as UTF-8 so that the file is whole or unchanged."""
     write_bytes(path, content.encode())
+
+
+def check_writable(path: Path | str) -> None:
+    """Raise unless a file can be put at `path`; called before work whose result goes there.
+
+    Nothing is left behind: a folder is made and removed in the nearest folder that exists, because permissions
+    alone do not tell (an administrator, a read-only file system).
+
+    Raises:
+        InvalidInput: saying what is in the way.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise InvalidInput(f"cannot write {path}: it is a folder; give the name of a file")
+    place = path.parent
+    while not place.exists():
+        place = place.parent
+    try:
+        os.rmdir(tempfile.mkdtemp(dir=place, prefix=".ancestral-"))
+    except OSError as error:
+        raise InvalidInput(f"cannot write {path} ({place}: {error.strerror}): choose another place with -o") from error

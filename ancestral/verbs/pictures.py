@@ -104,7 +104,7 @@ def corner_plot(x: Tensor, names: tuple[str, ...]) -> "Figure":
     columns = x.double().numpy()[:, :MAX_CORNER]
     d = columns.shape[1]
     figure = _figure(max(3.5, 2.0 * d), max(3.5, 2.0 * d))
-    style = {"s": max(1.0, min(9.0, 6000 / len(columns))), "linewidths": 0, "alpha": 0.6}
+    style: dict[str, Any] = {"s": max(1.0, min(9.0, 6000 / len(columns))), "linewidths": 0, "alpha": 0.6}
     if d == 2:
         axis = figure.subplots()
         axis.scatter(columns[:, 0], columns[:, 1], **style)
@@ -135,8 +135,10 @@ def heat_map(x: Tensor, event: Event) -> "Figure":
     rows = x.reshape(len(x), -1).double().numpy()
     figure = _figure(min(14.0, 3.0 + 0.08 * rows.shape[1]), min(10.0, 2.0 + 0.08 * len(rows)))
     axis = figure.subplots()
-    limits = {"vmin": 0, "vmax": event.levels - 1} if event.levels is not None else {}
-    shown = axis.imshow(rows, cmap="gray_r" if event.is_binary else "viridis", aspect="auto", interpolation="nearest", **limits)
+    limits: dict[str, Any] = {"vmin": 0, "vmax": event.levels - 1} if event.levels is not None else {}
+    shown = axis.imshow(
+        rows, cmap="gray_r" if event.is_binary else "viridis", aspect="auto", interpolation="nearest", **limits
+    )
     axis.set(xlabel="entry", ylabel="datum")
     if not event.is_binary:
         figure.colorbar(shown, label="value")

@@ -1,0 +1,209 @@
+"""Evaluation: the mean of a split with its standard error, unit and kind."""
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ancestral.data import Data
+from ancestral.data.base import Split
+from ancestral.likelihood import Likelihood
+from ancestral.models.base import Model
+from ancestral.verbs.inputs import (
+    Named,
+    batches,
+    check_counts,
+    count_batches,
+    evaluating,
+    open_data,
+    open_model,
+    processes,
+    track,
+)
+from ancestral.verbs.score import likelihood_of, scores
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A figure with all that is needed to read it.
+
+    Args:
+        model: the model's name.
+        data: the name of the data.
+        split: the split that was read.
+        nats: mean negative log-likelihood per datum; None where the model has no likelihood.
+        bits_per_dim: the same in bits per entry of the datum.
+        standard_error: of `nats` over the examples; None for a single one.
+        kind: what the likelihood is: exact, lower bound, estimate (with samples), or none.
+        count: examples read.
+        bits_per_dim_standard_error: of `bits_per_dim`.
+        seconds: time it took.
+        measures: mean and standard error of what a model without likelihood measures, in its own units.
+    """
+
+    model: str
+    data: str
+    split: str
+    nats: float | None
+    bits_per_dim: float | None
+    standard_error: float | None
+    kind: str
+    count: int
+    bits_per_dim_standard_error: float | None = None
+    seconds: float = 0.0
+    measures: dict[str, tuple[float, float | None]] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON-able values; `measures` only where there are some."""
+        fields = asdict(self)
+        if not self.measures:
+            del fields["measures"]
+        return fields
+
+    def __str__(self) -> str:
+        where = f"{self.model} on {self.data} ({self.split}, {self.count} examples)"
+        if self.nats is None:
+            shown = ", ".join(f"{name} {_with_error(*value)}" for name, value in self.measures.items())
+            return f"{where}: no likelihood; {shown}"
+        bits = _with_error(self.bits_per_dim or 0.0, self.bits_per_dim_standard_error)
+        return f"{where}: {_with_error(self.nats, self.standard_error)} nats, {bits} bits/dim, {self.kind}"
+
+
+def evaluate(
+    model: Named,
+    data: Data | str | None = None,
+    split: str = "test",
+    *,
+    samples: int | None = None,
+    batch_size: int | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    progress: bool = False,
+) -> Evaluation:
+    """Return the mean negative log-likelihood of a split; what the model measures where it has no likelihood.
+
+    Under several processes (torch.distributed) each reads its part, every example once, and all return the whole.
+
+    Args:
+        model: the model, or its zoo name, run directory or hub repository.
+        data: data, their name or path; what the model was trained on where None.
+        split: name of the split.
+        samples: samples per datum, for models whose likelihood is a bound or an estimate.
+        batch_size: examples in a batch; a size that fits in memory where None.
+        limit: examples used, the first ones; all where None.
+        seed: seed of everything random.
+        progress: show a progress bar.
+
+    Raises:
+        InvalidInput: if there is no such model or split, or they do not fit.
+    """
+    began = time.perf_counter()
+    check_counts(batch_size=batch_size, limit=limit)
+    subject = open_model(model)
+    data = open_data(data, subject)
+    part = data.split(split)
+    model = subject.model
+    likelihood = likelihood_of(model, samples)
+    values = _values(model, part, likelihood, batch_size, limit, seed, progress)
+    moments = _moments(values)
+    has_likelihood = model.can("log_prob") and likelihood.kind != "none"
+    nats = moments["nats"].mean if has_likelihood else None
+    error = moments["nats"].standard_error if has_likelihood else None
+    return Evaluation(
+        model=subject.name,
+        data=data.name,
+        split=split,
+        nats=nats,
+        bits_per_dim=None if nats is None else data.event.bits_per_dim(nats),
+        standard_error=error,
+        kind=str(likelihood),
+        count=max(m.count for m in moments.values()),
+        bits_per_dim_standard_error=None if error is None else data.event.bits_per_dim(error),
+        seconds=time.perf_counter() - began,
+        measures={} if has_likelihood else {name: (m.mean, m.standard_error) for name, m in moments.items()},
+    )
+
+
+def _values(
+    model: Model,
+    part: Split,
+    likelihood: Likelihood,
+    batch_size: int | None,
+    limit: int | None,
+    seed: int,
+    progress: bool,
+) -> Iterator[dict[str, Tensor]]:
+    """Yield the values of each batch by name, each (batch,), in float64."""
+    if model.can("log_prob") and likelihood.kind != "none":
+        for _, value in scores(model, part, likelihood, batch_size=batch_size, limit=limit, seed=seed, progress=progress):
+            yield {"nats": -value}
+        return
+    generator = torch.Generator(device=model.device).manual_seed(seed)
+    source = batches(part, model, batch_size=batch_size, limit=limit, seed=seed)
+    with evaluating(model):
+        for _, x, condition in track(source, "measuring", count_batches(part, model, batch_size, limit), progress=progress):
+            measured = model.measures(x, condition, generator=generator)
+            yield {name: value.double().cpu() for name, value in measured.items()}
+
+
+@dataclass
+class Moments:
+    """Count, mean and sum of squared deviations of values that come in parts, merged without losing digits.
+
+    >>> moments = Moments.of(torch.tensor([1.0, 2.0])).merge(Moments.of(torch.tensor([6.0])))
+    >>> moments.mean, moments.squares
+    (3.0, 14.0)
+    """
+
+    count: int
+    mean: float
+    squares: float
+
+    @classmethod
+    def of(cls, value: Tensor) -> "Moments":
+        """Return the moments of one batch, (batch,)."""
+        value = value.double()
+        mean = float(value.mean())
+        return cls(len(value), mean, float((value - mean).square().sum()))
+
+    def merge(self, other: "Moments") -> "Moments":
+        """Return the moments of both parts together (Chan, Golub & LeVeque, 1983)."""
+        n = self.count + other.count
+        delta = other.mean - self.mean
+        squares = self.squares + other.squares + delta * delta * self.count * other.count / n
+        return Moments(n, self.mean + delta * other.count / n, squares)
+
+    @property
+    def standard_error(self) -> float | None:
+        """Standard error of the mean; None for a single value."""
+        return math.sqrt(self.squares / (self.count - 1) / self.count) if self.count > 1 else None
+
+
+def _moments(values: Iterator[dict[str, Tensor]]) -> dict[str, Moments]:
+    """Return the moments by name, over all processes."""
+    mine: dict[str, Moments] = {}
+    for part in values:
+        for name, value in part.items():
+            _add(mine, name, Moments.of(value))
+    world = processes()[1]
+    if world == 1:
+        return mine
+    gathered: list[Any] = [None] * world
+    torch.distributed.all_gather_object(gathered, mine)
+    total: dict[str, Moments] = {}
+    for everyone in gathered:
+        for name, moments in everyone.items():
+            _add(total, name, moments)
+    return total
+
+
+def _add(moments: dict[str, Moments], name: str, more: Moments) -> None:
+    moments[name] = moments[name].merge(more) if name in moments else more
+
+
+def _with_error(value: float, error: float | None) -> str:
+    return f"{value:.4f}" + (f" ± {error:.4f}" if error is not None else "")

@@ -1,0 +1,208 @@
+"""What every verb starts with: a model by name, its data, and the data batch by batch."""
+
+import math
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from ancestral.data import Data, load
+from ancestral.data.base import Split
+from ancestral.errors import InvalidInput
+from ancestral.event import Event
+from ancestral.models import store
+from ancestral.models.base import Model
+from ancestral.zoo import find
+
+BATCH_ELEMENTS = 2**26
+"""Raw parameters of output distributions held at once, about, where no batch size is given."""
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model with the name its figures are shown under, and what it was trained on.
+
+    Args:
+        model: the model.
+        name: what a person called it: a zoo name, a folder, a repository.
+        data: name of the data it was trained on, where known.
+        options: how those data were loaded.
+    """
+
+    model: Model
+    name: str
+    data: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+Named = Model | Subject | str | os.PathLike[str]
+"""What verbs take for a model: one, or the zoo name, run directory or hub repository of one."""
+
+
+def open_model(model: Named, device: str = "cpu") -> Subject:
+    """Return a model, or load it by its zoo name, run directory or hub repository.
+
+    Args:
+        model: the model or its name.
+        device: where a loaded model is put; "auto" is the GPU where there is one.
+
+    Raises:
+        InvalidInput: if there is no such model, or its files cannot be used.
+    """
+    if isinstance(model, Subject):
+        return model
+    if isinstance(model, Model):
+        return Subject(model, model.name or type(model).__name__)
+    loaded, config = store.load(find(model))
+    recorded = config.get("data") or {}
+    options = (recorded.get("record") or {}).get("options") or {}
+    return Subject(loaded.to(pick_device(device)), str(model), recorded.get("name"), options)
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the device called `name`; "auto" is the GPU where there is one.
+
+    Raises:
+        InvalidInput: if there is no such device.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:  # torch asserts that it was built with CUDA
+        raise InvalidInput(f"there is no device {name!r} here: use auto or cpu") from error
+    return torch.device(name)
+
+
+def open_data(data: Data | str | None, subject: Subject, options: dict[str, Any] | None = None) -> Data:
+    """Return data for a model: those it was trained on where none are named.
+
+    Args:
+        data: the data, their name or path, or None.
+        subject: the model.
+        options: how to load them, in place of how the model's own data were loaded.
+
+    Raises:
+        InvalidInput: if there are no such data, or the model is for another event.
+    """
+    if not isinstance(data, Data):
+        name = data or subject.data
+        if name is None:
+            raise InvalidInput(f"it is not recorded what {subject.name} was trained on: name the data")
+        chosen = dict(subject.options) if name == subject.data else {}
+        if subject.model.condition is not None:
+            chosen.setdefault("condition", subject.options.get("condition") or "label")
+        data = load(name, **{**chosen, **(options or {})})
+    check_fit(subject, data)
+    return data
+
+
+def check_fit(subject: Subject, data: Data) -> None:
+    """Raise unless the model is for data of this event and has the condition that it needs.
+
+    Raises:
+        InvalidInput: saying what the model is for and what the data are.
+    """
+    model = subject.model
+    if not same_space(model.event, data.event):
+        raise InvalidInput(
+            f"{subject.name} is a model of {model.event} data, {data.name} is {data.event}: choose data or a model that fit"
+        )
+    if model.condition is None:
+        return
+    if data.condition is None:
+        raise InvalidInput(
+            f"{subject.name} needs a condition ({model.condition}) for each datum, {data.name} was loaded without:"
+            " name its column with --data.condition"
+        )
+    if not same_space(model.condition, data.condition):
+        raise InvalidInput(
+            f"{subject.name} is conditioned on {model.condition}, {data.name} has {data.condition}: choose data that fit"
+        )
+
+
+def same_space(a: Event, b: Event) -> bool:
+    """Return whether data of both events are of one shape and support, and figures on one measure."""
+    return a.shape == b.shape and a.levels == b.levels
+
+
+def auto_batch_size(event: Event) -> int:
+    """Return a batch size at which a model of `event` needs some hundred megabytes."""
+    return max(1, min(1000, BATCH_ELEMENTS // (event.numel * min(event.levels or 30, 256))))
+
+
+@contextmanager
+def evaluating(model: Model) -> Iterator[None]:
+    """Put a model in evaluation mode, without gradients, and back."""
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(training)
+
+
+def batches(
+    split: Split, model: Model, *, batch_size: int | None = None, limit: int | None = None, seed: int = 0
+) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+    """Yield this process's part of a split, as (indices, x, condition) on the model's device.
+
+    With several processes (torch.distributed) every example is in exactly one of them. Splits that have randomness
+    draw it from `seed` alone, so that two models see the same data.
+
+    Args:
+        split: the data.
+        model: whose device, event and need of a condition count.
+        batch_size: examples in a batch; a size that fits in memory where None.
+        limit: examples used, the first ones; all where None.
+        seed: seed of the split's own randomness.
+    """
+    n = len(split) if limit is None else min(limit, len(split))
+    rank, world = processes()
+    generator = torch.Generator().manual_seed(seed + rank)
+    for indices in torch.arange(rank, n, world).split(batch_size or auto_batch_size(model.event)):
+        x, condition = split.batch(indices, generator)
+        condition = None if condition is None or model.condition is None else condition.to(model.device)
+        yield indices, x.to(model.device), condition
+
+
+def count_batches(split: Split, model: Model, batch_size: int | None, limit: int | None) -> int:
+    """Return how many batches `batches` yields."""
+    n = len(split) if limit is None else min(limit, len(split))
+    rank, world = processes()
+    return math.ceil(len(range(rank, n, world)) / (batch_size or auto_batch_size(model.event)))
+
+
+def processes() -> tuple[int, int]:
+    """Return the number of this process and how many there are."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1
+
+
+def check_counts(**counts: int | None) -> None:
+    """Raise unless each count is at least 1 or None.
+
+    Raises:
+        InvalidInput: naming the first that is not.
+    """
+    for name, value in counts.items():
+        if value is not None and value < 1:
+            raise InvalidInput(f"{name} is {value}, expected at least 1")
+
+
+def track(items: Iterable[T], what: str, total: int, *, progress: bool) -> Iterator[T]:
+    """Yield `items`, with a progress bar on stderr where it is a terminal."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    quiet = not progress or not console.is_terminal or processes()[0] > 0
+    with Progress(console=console, transient=True, disable=quiet) as bar:
+        yield from bar.track(items, total=total, description=what)

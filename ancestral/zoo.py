@@ -1,0 +1,154 @@
+"""Finding trained models: by zoo name, run directory, or hub repository."""
+
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ancestral.errors import InvalidInput, near_matches
+
+if TYPE_CHECKING:
+    from ancestral.models.base import Model
+
+CONFIG, WEIGHTS, RECIPE = "config.json", "model.safetensors", "recipe.yaml"
+REPOSITORY = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A model of the zoo.
+
+    Args:
+        name: `<data>-<model>`.
+        path: its folder.
+        model: the registered name of its model; None where it is not trained.
+        data: what it is trained on.
+        figures: content of its figures.json, where there is one; under `test`, what `evaluate` gave.
+        trained: whether its weights are there; else there is the recipe alone.
+    """
+
+    name: str
+    path: Path
+    model: str | None
+    data: str | None
+    figures: dict[str, Any]
+    trained: bool
+
+    @property
+    def figure(self) -> str:
+        """The recorded figure as text, or nothing."""
+        test = self.figures.get("test") or {}
+        if test.get("nats") is None:
+            return ""
+        return f"{test['nats']:.2f} nats, {test['bits_per_dim']:.3f} bits/dim, {test['kind']}"
+
+
+def folders() -> list[Path]:
+    """Return the folders that hold trained models: $ANCESTRAL_ZOO, the repository's zoo/, the installed one."""
+    package = Path(__file__).parent
+    places = [package.parent / "zoo", package / "_zoo"]
+    if os.environ.get("ANCESTRAL_ZOO"):
+        places.insert(0, Path(os.environ["ANCESTRAL_ZOO"]))
+    return [place for place in places if place.is_dir()]
+
+
+def entries() -> list[Entry]:
+    """Return the models of the zoo, by name; the first folder that has a name counts."""
+    found: dict[str, Entry] = {}
+    for place in folders():
+        for folder in sorted(place.iterdir()):
+            if (folder / CONFIG).is_file() or (folder / RECIPE).is_file():
+                found.setdefault(folder.name, _entry(folder))
+    return [found[name] for name in sorted(found)]
+
+
+def _entry(folder: Path) -> Entry:
+    config, figures = _json(folder / CONFIG), _json(folder / "figures.json")
+    model, data = config.get("model") or {}, config.get("data") or {}
+    trained = (folder / CONFIG).is_file() and (folder / WEIGHTS).is_file()
+    return Entry(folder.name, folder, model.get("name"), data.get("name"), figures, trained)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InvalidInput(f"{path} is not JSON ({error}): restore it") from error
+    return content if isinstance(content, dict) else {}
+
+
+def find(name: str | os.PathLike[str]) -> Path:
+    """Return the folder of a trained model.
+
+    Args:
+        name: a run directory, a zoo name, or a hub repository such as owner/model.
+
+    Raises:
+        InvalidInput: if there is none; the message has near matches.
+    """
+    name = os.fspath(name)
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return path
+    if path.is_file():
+        raise InvalidInput(f"{name} is a file, expected a run directory, a zoo name or a hub repository: give its folder")
+    known = {entry.name: entry for entry in entries()}
+    if name in known:
+        if not known[name].trained:
+            raise InvalidInput(
+                f"the zoo has the recipe of {name} and no weights: train it with"
+                f" `ancestral fit --config {known[name].path / RECIPE} -o runs/{name}`"
+            )
+        return known[name].path
+    # A path that is not there looks like a repository: only two plain parts are asked for.
+    if REPOSITORY.fullmatch(name) and not path.parent.exists():
+        return download(name)
+    raise InvalidInput(
+        f"there is no model {name!r}: no run directory and nothing in the zoo has this name.{near_matches(name, known)}"
+        " `ancestral zoo` lists what there is"
+    )
+
+
+def download(repository: str) -> Path:
+    """Fetch a model's configuration and weights from the Hugging Face hub, and no other file.
+
+    Raises:
+        InvalidInput: if the hub cannot be reached, or has no such model.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    try:
+        return Path(snapshot_download(repository, allow_patterns=[CONFIG, WEIGHTS]))
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled, ConnectionError) as error:
+        raise InvalidInput(
+            f"there is no run directory {repository!r}, and the hub cannot be reached to look for a repository of that"
+            " name: connect to the internet, or give the folder of a saved model"
+        ) from error
+    except (HfHubHTTPError, HFValidationError) as error:
+        reason = str(error).splitlines()[0]
+        raise InvalidInput(
+            f"there is no run directory {repository!r}, and none on the hub that can be read ({reason})"
+        ) from error
+
+
+def load(name: str | os.PathLike[str], *, device: str = "cpu") -> "Model":
+    """Load a trained model.
+
+    Args:
+        name: a zoo name, a run directory, or a hub repository.
+        device: where it is put; "auto" is the GPU where there is one.
+
+    Returns:
+        The model, in evaluation mode.
+
+    Raises:
+        InvalidInput: if there is no such model, or its files cannot be used.
+    """
+    from ancestral.verbs.inputs import open_model
+
+    return open_model(name, device).model

@@ -1,0 +1,50 @@
+"""Embeddings of conditions: labels as a table, anything else as a linear map."""
+
+import math
+
+import pytest
+import torch
+
+from ancestral.event import Event
+from ancestral.layers.condition import ConditionEmbedding
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        Event.label(5),
+        Event.integers((), 300),
+        Event.binary((3,)),
+        Event.integers((1, 2, 2), 4),
+        Event.real((2,), loc=(1.0, 2.0), scale=(2.0, 4.0)),
+        Event.real(()),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_any_condition_becomes_features(condition: Event, dtype: torch.dtype) -> None:
+    embedding = ConditionEmbedding(condition, 7).to(dtype)
+    embedded = embedding(torch.ones(4, *condition.shape).to(condition.dtype))
+    assert embedded.shape == (4, 7)
+    assert embedded.dtype == dtype
+    embedded.sum().backward()
+    assert all(p.grad is not None and bool(p.grad.any()) for p in embedding.parameters())
+
+
+def test_each_label_has_its_own_features() -> None:
+    embedded = ConditionEmbedding(Event.label(5), 3)(torch.arange(5, dtype=torch.uint8))
+    assert len(embedded.unique(dim=0)) == 5
+
+
+def test_a_label_starts_like_a_linear_map_of_its_one_hot_vector() -> None:
+    table = ConditionEmbedding(Event.label(100), 50)(torch.arange(100)).detach()
+    linear = torch.nn.Linear(100, 50).weight.detach()
+    assert float(table.abs().max()) <= 1 / math.sqrt(100)
+    assert float(table.std()) == pytest.approx(float(linear.std()), rel=0.05)
+
+
+def test_real_conditions_are_standardized() -> None:
+    plain, scaled = Event.real((2,)), Event.real((2,), loc=(1.0, -1.0), scale=(2.0, 0.5))
+    one, other = ConditionEmbedding(plain, 3), ConditionEmbedding(scaled, 3)
+    other.load_state_dict(one.state_dict())
+    torch.testing.assert_close(other(torch.tensor([[3.0, -2.0]])), one(torch.tensor([[1.0, -2.0]])))

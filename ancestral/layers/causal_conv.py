@@ -147,6 +147,14 @@ class CausalConv2d(nn.Module):
         last = self.kernel().detach()[outputs, :, -1, : self.left + 1]  # (out, in, taps)
         return last.permute(2, 1, 0).flatten(0, 1).contiguous()
 
+    def step_weight_and_bias(self, outputs: slice = slice(None)) -> Tensor:
+        """Return `step_weight` with the bias below it: for windows whose last column is 1, so that one product does both.
+
+        Returns:
+            ((left + 1) * in + 1, outputs), contiguous.
+        """
+        return torch.cat((self.step_weight(outputs), self.bias.detach()[None, outputs]))
+
 
 class PixelRows:
     """Features of the last few rows of pixels, with zeros outside the image.

@@ -93,7 +93,7 @@ class GatedLayerSteps:
         self.context = gated.new_zeros(n, width, 2 * p)
         self.contexts = [self.context[:, :, 2 * s.start : 2 * s.stop].unbind(1) for s in slices]
         self.inputs = [layer.horizontal.step_weight(index) for index in both]  # (taps * p, 2 p_g) each
-        self.outputs = [_with_bias(layer.out, s) for s in slices]  # (p + 1, p_g) each
+        self.outputs = [layer.out.step_weight_and_bias(s) for s in slices]  # (p + 1, p_g) each
         self.scratch = [(a, *a.chunk(2, dim=1)) for a in scratch]
         self.parts = [gated[:, s] for s in slices]
         self.residuals = [[pixel[:, s] for pixel in h.pixels] for s in slices]
@@ -118,11 +118,6 @@ class GatedLayerSteps:
 
 def _bias(conv: CausalConv2d) -> Tensor:
     return conv.bias.detach()[None, None]  # (1, 1, out)
-
-
-def _with_bias(conv: CausalConv2d, outputs: slice) -> Tensor:
-    """Return the step weights of a pointwise convolution with its bias as a last row, (in + 1, outputs)."""
-    return torch.cat((conv.step_weight(outputs), conv.bias.detach()[None, outputs]))
 
 
 @register("gated-pixelcnn")
@@ -243,7 +238,7 @@ class GatedPixelCNN(RasterModel):
         if layers[0].skip:
             cache["gated"], cache["total"] = gated.flatten(1), state.x.new_zeros(n, p)
             cache["skip"] = [
-                torch.cat([_with_bias(layer.out, slice(p + s.start, p + s.stop)) for layer in layers]) for s in groups
+                torch.cat([layer.out.step_weight_and_bias(slice(p + s.start, p + s.stop)) for layer in layers]) for s in groups
             ]  # (layers * (p + 1), p_g) each
 
     def start_row(self, state: State, i: int, finished: Tensor | None) -> None:

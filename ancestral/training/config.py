@@ -33,7 +33,7 @@ class TrainConfig:
         accumulate: batches whose gradients are averaged into one step.
         patience: evaluations without improvement after which training stops; 0 for never.
         evaluate_every: epochs between evaluations on validation data.
-        evaluate_limit: validation examples used, the first ones; 0 for all.
+        evaluate_limit: validation examples used, evenly spaced; 0 for all.
         samples: samples drawn for the picture at each evaluation; 0 for none.
         log_every: steps between rows in the logs.
         checkpoint_every: steps between checkpoints; 0 for at every evaluation.

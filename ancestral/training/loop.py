@@ -1,16 +1,12 @@
-"""The training loop: devices, precision, clipping, averaging, logging, checkpoints, stopping and resume."""
+"""The training loop: steps, precision, clipping, averaging, evaluation, checkpoints and stopping."""
 
 import copy
 import json
 import math
-import os
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -19,18 +15,21 @@ from torch import Tensor
 
 from ancestral.data.base import Batch, Data
 from ancestral.errors import InvalidInput
-from ancestral.event import Event
 from ancestral.files import write_text
-from ancestral.models import registry, store
+from ancestral.models import store
 from ancestral.models.base import Model
 from ancestral.training import checkpoint as checkpoints
 from ancestral.training import state
 from ancestral.training.checkpoint import Checkpoint
-from ancestral.training.config import PRECISIONS, TrainConfig
+from ancestral.training.config import TrainConfig
 from ancestral.training.ema import EMA
 from ancestral.training.report import Report
-from ancestral.training.run import Run, claim
-from ancestral.training.sampler import Sampler, read, shard, to_device
+from ancestral.training.run import Run
+from ancestral.training.sampler import Feed, read, shard
+from ancestral.training.setup import StopSignal, make_optimizer
+
+AGREE_EVERY = 10
+"""Steps between the moments at which several processes agree on what one of them alone knows: the time, a signal."""
 
 
 class TrainingInterrupted(KeyboardInterrupt):
@@ -41,140 +40,19 @@ class TrainingInterrupted(KeyboardInterrupt):
         self.path = path
 
 
-def create_model(name: str, event: Event, condition: Event | None = None, *, seed: int = 0, **options: Any) -> Model:
-    """Build a model whose initial weights depend on `seed` alone.
-
-    Args:
-        name: registered name.
-        event: what a datum is.
-        condition: what the model is conditioned on.
-        seed: seed of the initial weights.
-        options: the model's own options.
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return registry.create(name, event, condition, **options)
-
-
-def fit(
-    model: Model,
-    data: Data,
-    output: Path | str,
-    config: TrainConfig | None = None,
-    *,
-    progress: bool = True,
-    overwrite: bool = False,
-) -> Run:
-    """Train a model and leave a run directory.
-
-    Args:
-        model: the model, for the event of `data`.
-        data: a data set with a split "train"; with "validation" the best model is kept.
-        output: folder of the run.
-        config: settings; those that suit the model where None.
-        progress: show a progress bar.
-        overwrite: write into a folder that holds files.
-
-    Returns:
-        The run.
-
-    Raises:
-        InvalidInput: if the folder cannot be used, or model and data do not fit.
-        TrainingInterrupted: if a signal stopped it; the run can be resumed.
-    """
-    config = config or TrainConfig.for_model(type(model))
-    output = Path(output)
-    if model.event != data.event or model.condition != data.condition:
-        raise InvalidInput(
-            f"the model is for {model.event} given {model.condition}, the data {data.name} are {data.event} given"
-            f" {data.condition}: create it for this data's event and condition"
-        )
-    data.split("train")
-    fabric = _fabric(config)
-    if fabric.is_global_zero:
-        claim(output, overwrite=overwrite)
-    fabric.barrier()
-    return _Training(fabric, model, data, output, config, progress).run()
-
-
-def resume(
-    path: Path | str,
-    *,
-    data: Data | None = None,
-    checkpoint: Path | str | None = None,
-    progress: bool = True,
-    **changes: Any,
-) -> Run:
-    """Go on with a run that was stopped, exactly as if it had not been.
-
-    Args:
-        path: the run directory.
-        data: its data; loaded by the recorded name where None.
-        checkpoint: the checkpoint to start from; the newest where None.
-        progress: show a progress bar.
-        changes: training settings to change, such as epochs=40.
-
-    Raises:
-        InvalidInput: if it is no run directory, its checkpoint is damaged, or the data are others.
-    """
-    run = Run(path)
-    config = TrainConfig.from_json({**run.config.get("training", {}), **changes})
-    if data is None:
-        from ancestral.data import load
-
-        recorded = run.config["data"]
-        data = load(recorded["name"], **recorded.get("record", {}).get("options", {}))
-    model = store.build(run.config)
-    if model.event != data.event or model.condition != data.condition:
-        raise InvalidInput(
-            f"{path} was trained on {model.event} given {model.condition}, {data.name} now has {data.event} given"
-            f" {data.condition}: give the data that it was trained on"
-        )
-    saved = checkpoints.load(run.checkpoints, Path(checkpoint) if checkpoint else None)
-    return _Training(_fabric(config), model, data, run.path, config, progress).run(saved)
-
-
-def _fabric(config: TrainConfig) -> Fabric:
-    # torchrun says how many processes it started on this machine.
-    devices = max(config.devices, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
-    strategy: Any = config.strategy
-    if strategy == "ddp" or (strategy == "auto" and devices * config.nodes > 1):
-        from lightning.fabric.strategies.ddp import DDPStrategy
-
-        # A step of one parameter group leaves the others without gradients.
-        strategy = DDPStrategy(find_unused_parameters=True)
-    elif strategy == "fsdp":
-        from lightning.fabric.strategies.model_parallel import ModelParallelStrategy
-
-        # Fabric's strategy of the name "fsdp" is the older FSDP, which needs a GPU.
-        strategy = ModelParallelStrategy(
-            parallelize_fn=state.shard, data_parallel_size=devices * config.nodes, tensor_parallel_size=1
-        )
-    fabric = Fabric(
-        accelerator=config.accelerator,
-        devices=devices,
-        num_nodes=config.nodes,
-        strategy=strategy,
-        precision=PRECISIONS[config.precision],  # type: ignore[arg-type]
-    )
-    fabric.launch()
-    return fabric
-
-
-class _Training:
+class Training:
     """One run, from its first step or from a checkpoint to its end."""
 
     def __init__(self, fabric: Fabric, model: Model, data: Data, path: Path, config: TrainConfig, progress: bool) -> None:
         self.fabric, self.data, self.path, self.config = fabric, data, path, config
         self.progress = progress and fabric.is_global_zero
         self.sharded = config.strategy == "fsdp"
-        self.split = data.split("train")
         self.validation = data.splits.get("validation")
-        for split in filter(None, (self.split, self.validation)):
-            if len(split) < fabric.world_size:
-                raise InvalidInput(
-                    f"{data.name} has a split of {len(split)} examples, fewer than the {fabric.world_size} processes"
-                )
+        if self.validation is not None and len(self.validation) < fabric.world_size:
+            raise InvalidInput(
+                f"{data.name} has {len(self.validation)} validation examples, fewer than the {fabric.world_size} processes"
+            )
+        self.feed = Feed(data, config, fabric.device, fabric.global_rank, fabric.world_size)
         model.train()
         if config.precision == "64":
             model.double()
@@ -194,15 +72,14 @@ class _Training:
         # Sharding replaces the parameters: only now are they what the optimizers will change.
         self.groups = {name: list(ps) for name, ps in model.parameter_groups().items()}
         self.optimizers: dict[str, Any] = {
-            name: fabric.setup_optimizers(_optimizer(config, ps)) for name, ps in self.groups.items()
+            name: fabric.setup_optimizers(make_optimizer(config, ps)) for name, ps in self.groups.items()
         }
         self.model = model
         if config.compile:
             self._loss = torch.compile(self._loss)
         self.ema = EMA(self.model, config.ema) if config.ema else None
         self.generator = torch.Generator(device=fabric.device).manual_seed(config.seed * 1_000_003 + fabric.global_rank)
-        self.sampler = Sampler(len(self.split), config.batch_size, config.seed, fabric.global_rank, fabric.world_size)
-        self.steps_per_epoch = max(1, self.sampler.batches // config.accumulate)
+        self.steps_per_epoch = self.feed.steps_per_epoch
         self.evaluate_steps = max(1, round(config.evaluate_every * self.steps_per_epoch))
         self.step = 0
         self.best = math.inf
@@ -212,14 +89,14 @@ class _Training:
         self.counts: dict[str, int] = {}
         # In full precision Fabric's context does nothing but take time.
         self._autocast = fabric.autocast if config.precision in ("bf16", "16") else nullcontext
-        self._stop_signal: int | None = None
+        self.stop = StopSignal()
 
     # The run
 
     def run(self, saved: Checkpoint | None = None) -> Run:
         """Train to the end, from a checkpoint where there is one."""
         devices = [self.fabric.device] if self.fabric.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices), self._signals():
+        with torch.random.fork_rng(devices=devices), self.stop.watched():
             # Dropout and the like draw from the global generators.
             torch.manual_seed(self.config.seed * 1_000_003 + 1 + self.fabric.global_rank)
             if saved is not None:
@@ -238,7 +115,7 @@ class _Training:
         total = self._total_steps()
         self.report.start(total, self.config.minutes, self.step)
         log_every, checkpoint_every = self.config.log_every, self.config.checkpoint_every
-        batches = self._batches(self.step)
+        batches = self.feed.batches(self.step, self.generator)
         finished = self._finished(total)
         while not finished:
             self._training_step(batches)
@@ -252,7 +129,7 @@ class _Training:
                 finished = self._evaluate() or finished
             if finished or (self.step % checkpoint_every == 0 if checkpoint_every else evaluated):
                 self._checkpoint()
-            if self._agree(self._stop_signal is not None):
+            if self._agree(self.stop.received):
                 if not finished:
                     self._checkpoint()
                     raise TrainingInterrupted(self.path, self.step)
@@ -301,36 +178,6 @@ class _Training:
                 self.sums[name] = value.detach().clone() if value.dtype.itemsize >= 4 else value.detach().float()
                 self.counts[name] = 1
 
-    def _batches(self, step: int) -> Iterator[Batch]:
-        start = step * self.config.accumulate
-        device = self.fabric.device
-        stream = getattr(self.split, "batches", None)
-        if stream is not None:
-            for x, condition in stream(
-                self.config.batch_size,
-                seed=self.config.seed,
-                skip=start,
-                rank=self.fabric.global_rank,
-                world=self.fabric.world_size,
-            ):
-                yield self._layout(to_device((x, condition), device))
-            raise InvalidInput(
-                f"{self.data.name} ended at step {self.step}: give --train.steps or --train.minutes it can fill"
-            )
-        per_epoch = self.steps_per_epoch * self.config.accumulate
-        number = start
-        while True:
-            # With accumulation the last, partial step of an epoch is dropped like a partial batch.
-            epoch, position = divmod(number, per_epoch)
-            indices = self.sampler.indices(epoch * self.sampler.batches + position)
-            yield self._layout(read(self.split, indices, self.generator, device))
-            number += 1
-
-    def _layout(self, batch: Batch) -> Batch:
-        if self.config.channels_last and batch[0].dim() == 4:
-            return batch[0].contiguous(memory_format=torch.channels_last), batch[1]
-        return batch
-
     # Limits
 
     def _total_steps(self) -> int | None:
@@ -348,7 +195,10 @@ class _Training:
 
     def _agree(self, flag: bool) -> bool:
         """Let the first process decide what depends on its clock or its signals."""
-        return bool(self.fabric.broadcast(flag)) if self.fabric.world_size > 1 else flag
+        if self.fabric.world_size == 1:
+            return flag
+        # A collective at each step would cost more than it gains.
+        return self.step % AGREE_EVERY == 0 and bool(self.fabric.broadcast(flag))
 
     def _learning_rate(self) -> float:
         config = self.config
@@ -414,13 +264,13 @@ class _Training:
     def _measure(self) -> dict[str, float]:
         if self.validation is None:
             return {}
-        limit = self.config.evaluate_limit or len(self.validation)
         sums: dict[str, Tensor] = {}
         # A generator of its own: evaluating more or less often leaves the training as it is.
         generator = torch.Generator(device=self.fabric.device).manual_seed(self.config.seed + self.fabric.global_rank)
-        n = min(limit, len(self.validation))
-        for indices in shard(n, self.config.batch_size, self.fabric.global_rank, self.fabric.world_size):
-            x, condition = self._layout(read(self.validation, indices, generator, self.fabric.device))
+        available, limit = len(self.validation), self.config.evaluate_limit
+        n = min(limit, available) if limit else available
+        for indices in shard(available, self.config.batch_size, self.fabric.global_rank, self.fabric.world_size, limit):
+            x, condition = self.feed.arrange(read(self.validation, indices, generator, self.fabric.device))
             with self._autocast():
                 measured = self.whole.measures(x, condition, generator=generator)
             for name, value in measured.items():
@@ -494,32 +344,3 @@ class _Training:
         record["splits"] = {name: len(split) for name, split in self.data.splits.items() if hasattr(split, "__len__")}
         description = {**store.describe(self.model), "data": record, "training": self.config.to_json()}
         write_text(self.path / store.CONFIG, json.dumps(description, indent=2) + "\n")
-
-    # Signals
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Let Ctrl-C and SIGTERM end the current step, save, and stop; a second one stops at once."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        def note(number: int, frame: FrameType | None) -> None:
-            if self._stop_signal is not None:
-                raise KeyboardInterrupt
-            self._stop_signal = number
-
-        previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
-
-
-def _optimizer(config: TrainConfig, parameters: Sequence[torch.nn.Parameter]) -> torch.optim.Optimizer:
-    rate, decay = config.learning_rate, config.weight_decay
-    if config.optimizer == "sgd":
-        return torch.optim.SGD(parameters, lr=rate, momentum=config.betas[0], weight_decay=decay)
-    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
-    return kind(parameters, lr=rate, betas=config.betas, weight_decay=decay, fused=True)

@@ -1,11 +1,17 @@
 """Which examples each step sees: a function of the seed and the step alone, so that a run can go on anywhere."""
 
+import itertools
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-from ancestral.data.base import Batch, Split
+from ancestral.data.base import Batch, Data, Split
+from ancestral.errors import InvalidInput
+from ancestral.training.config import TrainConfig
+
+STREAM_EPOCH = 1000
+"""Steps that count as an epoch of a stream, whose length is not known."""
 
 
 class Sampler:
@@ -41,10 +47,18 @@ class Sampler:
         return self._permutation[start : start + self.batch_size]
 
 
-def shard(n: int, batch_size: int, rank: int, world: int) -> Iterator[Tensor]:
-    """Yield the indices of this process's part of 0, ..., n - 1 in batches: every example in exactly one process."""
-    mine = torch.arange(n)[rank::world]
-    yield from mine.split(batch_size)
+def shard(n: int, batch_size: int, rank: int, world: int, limit: int = 0) -> Iterator[Tensor]:
+    """Yield this process's part of the indices 0, ..., n - 1 in batches: every example in exactly one process.
+
+    Args:
+        n: number of examples.
+        batch_size: examples per batch.
+        rank: number of this process.
+        world: number of processes.
+        limit: take so many examples, evenly spaced (data are often stored class by class); 0 for all.
+    """
+    chosen = torch.arange(n) if not 0 < limit < n else torch.arange(limit) * n // limit
+    yield from chosen[rank::world].split(batch_size)
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
@@ -58,3 +72,63 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
 def read(split: Split, indices: Tensor, generator: torch.Generator | None, device: torch.device) -> Batch:
     """Return the data at `indices` on `device`."""
     return to_device(split.batch(indices, generator), device)
+
+
+class Feed:
+    """The training batches of a run, in memory or streamed, from any step on.
+
+    Args:
+        data: the data; its split or stream "train" is read.
+        config: the settings.
+        device: where the batches go.
+        rank: number of this process.
+        world: number of processes.
+
+    Raises:
+        InvalidInput: if there are fewer examples than processes, or a stream is to be read for a number of epochs.
+    """
+
+    def __init__(self, data: Data, config: TrainConfig, device: torch.device, rank: int, world: int) -> None:
+        self.data, self.config, self.device, self.rank, self.world = data, config, device, rank, world
+        self.stream = data.streams.get("train")
+        if self.stream is not None:
+            if config.epochs is not None:
+                raise InvalidInput(
+                    f"{data.name} is streamed and its length not known: give --train.steps or --train.minutes, not epochs"
+                )
+            self.steps_per_epoch = STREAM_EPOCH
+            return
+        self.split = data.split("train")
+        if len(self.split) < world:
+            raise InvalidInput(f"{data.name} has {len(self.split)} training examples, fewer than the {world} processes")
+        self.sampler = Sampler(len(self.split), config.batch_size, config.seed, rank, world)
+        # With accumulation the last, partial step of an epoch is dropped like a partial batch.
+        self.steps_per_epoch = max(1, self.sampler.batches // config.accumulate)
+
+    def batches(self, step: int, generator: torch.Generator) -> Iterator[Batch]:
+        """Yield batches without end, from the first one of `step` on.
+
+        Args:
+            step: the step.
+            generator: source of randomness of splits that have some.
+        """
+        first = step * self.config.accumulate
+        if self.stream is not None:
+            size, seed = self.config.batch_size, self.config.seed
+            stream = self.stream.batches(
+                size, seed=seed, epochs=None, skip=first, rank=self.rank, world=self.world, generator=generator
+            )
+            for batch in stream:
+                yield self.arrange(to_device(batch, self.device))
+            return
+        per_epoch = self.steps_per_epoch * self.config.accumulate
+        for number in itertools.count(first):
+            epoch, position = divmod(number, per_epoch)
+            indices = self.sampler.indices(epoch * self.sampler.batches + position)
+            yield self.arrange(read(self.split, indices, generator, self.device))
+
+    def arrange(self, batch: Batch) -> Batch:
+        """Return a batch in the memory format that the settings ask for."""
+        if self.config.channels_last and batch[0].dim() == 4:
+            return batch[0].contiguous(memory_format=torch.channels_last), batch[1]
+        return batch

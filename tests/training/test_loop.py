@@ -149,6 +149,11 @@ def test_shards_partition() -> None:
             assert torch.equal(torch.cat(parts).sort().values, torch.arange(n))
 
 
+def test_a_limited_evaluation_is_spread_over_the_split() -> None:
+    parts = torch.cat(list(shard(10_000, 64, 0, 1, limit=100)))
+    assert torch.equal(parts, torch.arange(100) * 100)
+
+
 def test_ema_is_the_recursion_and_swaps_back() -> None:
     linear = torch.nn.Linear(2, 1).double()
     ema = EMA(linear, 0.9)
@@ -170,3 +175,27 @@ def test_digits_with_a_condition_draws_a_picture(tmp_path: Path) -> None:
     model = create_model("vae", data.event, data.condition, latent=2, hidden=(16,))
     run = fit(model, data, tmp_path / "run", TrainConfig(steps=3, samples=10), progress=False)
     assert (run.path / "samples.png").exists()
+
+
+def test_a_stream_trains_by_steps_and_resumes_to_the_bit(tmp_path: Path) -> None:
+    from datasets import Dataset
+
+    from ancestral.training import resume
+
+    generator = torch.Generator().manual_seed(0)
+    table = torch.randn(2400, 3, generator=generator).numpy()
+    Dataset.from_dict({f"c{i}": table[:, i] for i in range(3)}).to_parquet(tmp_path / "table.parquet")
+    data = load(tmp_path / "table.parquet", stream=True)
+
+    def run(name: str, steps: int, **config) -> Run:
+        model = create_model("made", data.event, hidden=(8,))
+        settings = TrainConfig(steps=steps, schedule="constant", samples=0, log_every=1, loggers=("csv",), **config)
+        return fit(model, data, tmp_path / name, settings, progress=False)
+
+    whole, part = run("whole", 9), run("part", 4)
+    resumed = resume(part.path, steps=9, progress=False)
+    left, right = load_file(whole.path / store.WEIGHTS), load_file(resumed.path / store.WEIGHTS)
+    assert all(torch.equal(left[name], right[name]) for name in left)
+    with pytest.raises(InvalidInput, match="steps"):
+        fit(create_model("made", data.event), data, tmp_path / "epochs", TrainConfig(epochs=2), progress=False)
+    assert not (tmp_path / "epochs" / "config.json").exists()

@@ -14,11 +14,27 @@ import yaml
 from ancestral.errors import InvalidInput
 from ancestral.files import write_text
 from ancestral.models import store
+from ancestral.models.base import count_parameters
 from ancestral.training import Run
 from ancestral.verbs.evaluate import evaluate
 
 ZOO = Path(__file__).resolve().parent
 KEPT = ("format", "version", "model", "event", "condition", "data", "training")
+
+
+def put(run: Run, folder: Path) -> None:
+    """Store a run's model in `folder`, in half precision."""
+    store.save(run.model(), folder, {key: run.config[key] for key in KEPT if key in run.config}, half=True)
+
+
+def measure(folder: Path, data: str, samples: int | None = None) -> dict:
+    """Return the figures of a stored model on validation and, after that, on test."""
+    model, _ = store.load(folder)
+    figures: dict = {}
+    for split in ("validation", "test"):
+        figures[split] = evaluate(model, data, split=split, samples=samples).to_json()
+        print(json.dumps(figures[split]))
+    return figures
 
 
 def record(run: Run, name: str, note: str = "", samples: int | None = None, again: bool = False) -> dict:
@@ -37,21 +53,15 @@ def record(run: Run, name: str, note: str = "", samples: int | None = None, agai
         raise InvalidInput(f"{folder} has no recipe.yaml: write the recipe that trains the model first")
     if path.is_file() and not again:
         raise InvalidInput(f"{name} has a test figure already: the test split is read once; pass --again for a new model")
-    extra = {key: run.config[key] for key in KEPT if key in run.config}
-    store.save(run.model(), folder, extra, half=True)
-    model, _ = store.load(folder)
-    data = run.config["data"]["name"]
-    figures: dict = {}
-    for split in ("validation", "test"):
-        figures[split] = evaluate(model, data, split=split, samples=samples).to_json()
-        print(json.dumps(figures[split]))
+    put(run, folder)
+    figures = measure(folder, run.config["data"]["name"], samples)
     published = yaml.safe_load((ZOO / "published.yaml").read_text(encoding="utf-8")).get(name, {})
     figures.update(published)
     figures["note"] = note or published.get("note", "")
     extra_samples = f" --samples {samples}" if samples else ""
     figures["command"] = f"ancestral evaluate {name} --split test{extra_samples} --json"
     figures["train_minutes"] = round(float(run.metrics["seconds"].max()) / 60, 1)
-    figures["parameters"] = sum(p.numel() for p in model.parameters())
+    figures["parameters"] = count_parameters(store.load(folder)[0].parameters())
     write_text(path, json.dumps(figures, indent=2) + "\n")
     return figures
 

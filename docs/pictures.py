@@ -1,0 +1,114 @@
+"""Make the pictures of docs/assets: samples, reconstructions and completions by trained models.
+
+    python docs/pictures.py              all that are not there
+    python docs/pictures.py vae gan      these, again
+
+Models of the zoo are used as they are; the others are trained here, for a minute or two each, from one seed. The data
+come through the library's loaders, so `ANCESTRAL_DATA` must be set.
+"""
+
+import argparse
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import ancestral
+from ancestral.data import load
+from ancestral.models.base import Model
+from ancestral.training import TrainConfig, create_model, fit
+from ancestral.verbs import pictures
+
+ASSETS = Path(__file__).resolve().parent / "assets"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """How the picture of one model is made.
+
+    Args:
+        data: the data set.
+        zoo: the trained model to use; None to train one.
+        options: the model's options.
+        training: training settings.
+        shows: samples, or reconstructions (test data, corrupted data, and what the model makes of them).
+        condition: what the data are conditioned on.
+    """
+
+    data: str
+    zoo: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    shows: str = "samples"
+    condition: str | None = None
+
+
+PICTURES = {
+    "fvsbn": Picture("binarized-mnist", "binarized-mnist-fvsbn"),
+    "nade": Picture("binarized-mnist", "binarized-mnist-nade"),
+    "deep-nade": Picture("binarized-mnist", "binarized-mnist-eonade"),
+    "made": Picture(
+        "binarized-mnist", options={"hidden": (1000,), "direct": True}, training={"epochs": 6, "learning_rate": 5e-3}
+    ),
+    "neural-conditionals": Picture("digits", options={"hidden": 8}, training={"epochs": 60, "learning_rate": 5e-3}),
+    "rnade": Picture("uci/energy", training={"epochs": 100}),
+    "pixelcnn": Picture("digits", options={"channels": 32, "layers": 4}, training={"epochs": 30}, condition="label"),
+    "gated-pixelcnn": Picture("digits", options={"channels": 32, "layers": 4}, training={"epochs": 30}, condition="label"),
+    "vae": Picture("binarized-mnist", training={"epochs": 8}),
+    "realnvp": Picture("digits", training={"epochs": 60}),
+    "gan": Picture("mnist", training={"epochs": 12}, condition="label"),
+    "rbm": Picture("binarized-mnist", training={"epochs": 8}),
+    "denoising-autoencoder": Picture("mnist", training={"epochs": 6}, shows="reconstructions"),
+}
+
+
+def trained(name: str, picture: Picture) -> Model:
+    """Return the zoo's model, or one trained here."""
+    if picture.zoo is not None:
+        return ancestral.load(picture.zoo)
+    data = load(picture.data, condition=picture.condition)
+    model = create_model(name, data.event, data.condition, **picture.options)
+    config = TrainConfig.for_model(type(model), **{**picture.training, "samples": 0})
+    with tempfile.TemporaryDirectory() as folder:
+        return fit(model, data, Path(folder) / "run", config).model()
+
+
+@torch.no_grad()
+def draw(name: str, picture: Picture) -> None:
+    """Write the picture of one model."""
+    model = trained(name, picture)
+    path = ASSETS / "models" / f"{name}.png"
+    generator = torch.Generator().manual_seed(0)
+    if picture.shows == "samples":
+        n = 60 if model.event.is_image else 500
+        x = model.sample(n, pictures.example_conditions(model.condition, n), generator=generator)
+    else:
+        x = reconstructions(model, picture, generator)
+    pictures.samples(model.event, x, path)
+    print(f"{path.relative_to(ASSETS.parents[1])}: {name} on {picture.data}")
+
+
+def reconstructions(model: Model, picture: Picture, generator: torch.Generator) -> Tensor:
+    """Return rows of test data, of their corrupted copies, and of the reconstructions of those."""
+    x, _ = load(picture.data).split("test").batch(torch.arange(10))
+    flip = torch.rand(x.shape, generator=generator) < 0.3
+    corrupted = torch.where(flip, torch.zeros_like(x), x)
+    return torch.cat((x, corrupted, model.decode(model.encode(corrupted))))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="*", choices=[*PICTURES, []])
+    arguments = parser.parse_args()
+    for name, picture in PICTURES.items():
+        wanted = name in arguments.models if arguments.models else not (ASSETS / "models" / f"{name}.png").exists()
+        if wanted:
+            draw(name, picture)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

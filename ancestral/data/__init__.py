@@ -1,7 +1,7 @@
 """Data: a name, a path or an array becomes splits of one `Event`."""
 
 from ancestral.data.base import ArraySplit, Batch, Data, Split, Subset
-from ancestral.data.known import known
+from ancestral.data.catalogue import known
 from ancestral.data.sources import load
 from ancestral.data.stream import StreamSplit
 

@@ -73,10 +73,12 @@ class Rows:
         if asked is not None:
             self.require(asked, "image")
             if asked not in found:
-                raise InvalidInput(f"column {asked!r} of {self.what} holds no images: {_list(found, 'column of images')}")
+                raise InvalidInput(
+                    f"column {asked!r} of {self.what} holds no images, expected one of: {', '.join(found) or 'none holds any'}"
+                )
             return asked
         if len(found) > 1:
-            raise InvalidInput(f"{self.what} has several columns of images: choose one with image=. {_list(found, '')}")
+            raise InvalidInput(f"{self.what} has several columns of images: choose one with image=, of {', '.join(found)}")
         return found[0] if found else None
 
     def require(self, column: str, option: str) -> None:
@@ -153,10 +155,6 @@ class Rows:
             return len(dataset)
         known = (dataset.info.splits or {}).get(split)
         return int(known.num_examples or 0) if known else 0
-
-
-def _list(names: Sequence[str], what: str) -> str:
-    return f"{what}s: {', '.join(names)}" if names else f"it has no {what}"
 
 
 def from_rows(rows: Rows, options: Options) -> Material:

@@ -8,10 +8,10 @@ from typing import Any
 from ancestral.data.arrays import from_arrays, to_numpy
 from ancestral.data.assemble import assemble
 from ancestral.data.base import Data
+from ancestral.data.catalogue import KNOWN, find
 from ancestral.data.columnar import Rows, from_rows
 from ancestral.data.files import FILES, below_root, names_below_root, read_path, root
 from ancestral.data.hub import hub_rows, url_rows
-from ancestral.data.known import KNOWN, find
 from ancestral.data.material import Material, Options
 from ancestral.data.streaming import stream_rows
 from ancestral.errors import InvalidInput, near_matches

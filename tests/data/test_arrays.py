@@ -85,7 +85,7 @@ def test_the_event_can_be_said(asked, event):
 
 @pytest.mark.parametrize("asked", ["integer", 1, True, 2.5, "-3"])
 def test_a_word_that_is_no_event_is_refused(asked):
-    with pytest.raises(InvalidInput, match="event= takes 'binary', 'real', a number of levels from 2, or an Event"):
+    with pytest.raises(InvalidInput, match=r"event= takes 'binary', 'real', a number of levels from 2, or an Event"):
         load(np.zeros((20, 2)), event=asked)
 
 
@@ -114,7 +114,7 @@ def test_values_outside_the_support_are_refused(asked):
 def test_what_is_not_finite_is_refused(bad):
     x = rng.normal(size=(30, 2))
     x[:, 1] = bad
-    with pytest.raises(InvalidInput, match="NaN or infinite values, expected finite numbers"):
+    with pytest.raises(InvalidInput, match=r"NaN or infinite values, expected finite numbers"):
         load(x)
 
 
@@ -197,7 +197,7 @@ def test_packed_bits_are_unpacked():
     assert np.array_equal(contents(data, "train")[0].numpy(), bits)
     voxels = load({"X_train": np.packbits(rng.random((10, 64)) > 0.5, axis=1), "shape": np.array([4, 4, 4])}, test=2)
     assert voxels.event == Event.binary((4, 4, 4), ("depth", "height", "width"))
-    with pytest.raises(InvalidInput, match="expected packed bits: uint8 rows of 3 bytes for 17 bits"):
+    with pytest.raises(InvalidInput, match=r"expected packed bits: uint8 rows of 3 bytes for 17 bits"):
         load({"train": np.packbits(bits, axis=1), "n_cols": 17})
 
 
@@ -220,7 +220,7 @@ def test_a_column_that_is_missing_names_those_there_are():
     arrays = {"x": np.zeros((9, 2)), "label": np.arange(9)}
     with pytest.raises(InvalidInput, match=r"no column 'lable' .* Did you mean label\? It has: label"):
         load(arrays, condition="lable")
-    with pytest.raises(InvalidInput, match="9 data and 4 conditions"):
+    with pytest.raises(InvalidInput, match=r"9 data and 4 conditions"):
         load({**arrays, "label": np.arange(4)}, condition="label")
 
 

@@ -36,7 +36,7 @@ def test_subset_reads_its_rows_of_the_whole():
 
 
 def test_conditions_must_be_as_many_as_data():
-    with pytest.raises(InvalidInput, match="got 6 data and 5 conditions"):
+    with pytest.raises(InvalidInput, match=r"got 6 data and 5 conditions"):
         ArraySplit(torch.zeros(6, 2), torch.zeros(5))
 
 
@@ -49,7 +49,7 @@ def test_missing_split_names_those_there_are():
 def test_streamed_split_cannot_be_indexed():
     stream = StreamSplit(lambda seed, epoch: [], lambda rows: (torch.zeros(len(rows), 2), None))
     data = Data("toy", Event.binary((2,)), {}, streams={"train": stream})
-    with pytest.raises(InvalidInput, match="streamed, and cannot be indexed"):
+    with pytest.raises(InvalidInput, match=r"streamed, and cannot be indexed"):
         data.split("train")
     with pytest.raises(InvalidInput, match=r"It has: train \(streamed\)"):
         data.split("test")
@@ -60,8 +60,8 @@ def test_a_batch_costs_a_few_microseconds():
     indices = torch.arange(8)
     best = float("inf")
     for _ in range(5):
-        start = time.perf_counter()
+        start = time.thread_time()
         for _ in range(200):
             split.batch(indices)
-        best = min(best, (time.perf_counter() - start) / 200)
+        best = min(best, (time.thread_time() - start) / 200)
     assert best < 50e-6  # measured 3 to 5 on an idle machine

@@ -28,7 +28,7 @@ def test_a_failed_build_leaves_nothing():
         (folder / "half").write_text("written")
         raise InvalidInput("a broken file")
 
-    with pytest.raises(InvalidInput, match="a broken file"):
+    with pytest.raises(InvalidInput, match=r"a broken file"):
         cache.entry({"a": 1}, build)
     assert list((cache.folder() / "data").iterdir()) == []
 
@@ -37,7 +37,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing():
     def build(folder):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(InvalidInput, match="No space left on device.*set XDG_CACHE_HOME to a larger disk"):
+    with pytest.raises(InvalidInput, match=r"No space left on device.*set XDG_CACHE_HOME to a larger disk"):
         cache.entry({"a": 1}, build)
     assert list((cache.folder() / "data").iterdir()) == []
 
@@ -45,7 +45,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing():
 def test_a_cache_that_cannot_be_written_says_so(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    with pytest.raises(InvalidInput, match="cannot be written.*set XDG_CACHE_HOME"):
+    with pytest.raises(InvalidInput, match=r"cannot be written.*set XDG_CACHE_HOME"):
         cache.entry({}, lambda folder: None)
 
 

@@ -44,12 +44,12 @@ def test_floats_are_a_vector():
 
 
 def test_lists_and_nan_are_refused():
-    with pytest.raises(InvalidInput, match="column 'k' of it holds lists"):
+    with pytest.raises(InvalidInput, match=r"column 'k' of it holds lists"):
         condition_of(material(k={"train": np.zeros((2, 2), int)}), ["k"])
-    with pytest.raises(InvalidInput, match="the condition of it holds 1 NaN"):
+    with pytest.raises(InvalidInput, match=r"the condition of it holds 1 NaN"):
         condition_of(material(k={"train": np.array([np.nan, 1.0])}), ["k"])
 
 
 def test_a_source_without_columns_says_so():
-    with pytest.raises(InvalidInput, match="it has no columns to condition on, got condition=label: leave it out"):
+    with pytest.raises(InvalidInput, match=r"it has no columns to condition on, got condition=label: leave it out"):
         condition_of(Material("it", {}), ["label"])

@@ -93,7 +93,7 @@ def test_a_corrupt_image_is_named_and_nothing_is_kept(folder, tmp_path):
 def test_a_decompression_bomb_is_refused_before_it_is_decoded(monkeypatch):
     bomb = cell(Image.new("1", (300, 300)))
     monkeypatch.setattr(images, "MAX_PIXELS", 299 * 300)
-    with pytest.raises(InvalidInput, match="is of 300 x 300 pixels, expected at most 89700"):
+    with pytest.raises(InvalidInput, match=r"is of 300 x 300 pixels, expected at most 89700"):
         decode(bomb)
 
 
@@ -101,12 +101,12 @@ def test_a_decompression_bomb_is_refused_before_it_is_decoded(monkeypatch):
 def test_what_pillow_takes_for_a_bomb_is_refused(monkeypatch, limit):
     bomb = cell(Image.new("1", (300, 300)))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
-    with pytest.raises(InvalidInput, match="claims too many pixels"):
+    with pytest.raises(InvalidInput, match=r"claims too many pixels"):
         decode(bomb)
 
 
 def test_an_empty_cell_is_named():
-    with pytest.raises(InvalidInput, match="image 1 is empty, expected an image"):
+    with pytest.raises(InvalidInput, match=r"image 1 is empty, expected an image"):
         decode(cell(Image.fromarray(pictures(1)[0])), None)
 
 
@@ -114,13 +114,13 @@ def test_an_empty_folder_says_what_is_expected(folder):
     with pytest.raises(InvalidInput, match=r"holds no data, expected images \(.*\.png.*or files of \.parquet"):
         load(folder)
     (folder / "notes.txt").write_text("nothing")
-    with pytest.raises(InvalidInput, match="holds no data"):
+    with pytest.raises(InvalidInput, match=r"holds no data"):
         load(folder)
 
 
 def test_one_image_is_no_data_set(folder):
     save_pictures(folder, pictures(1))
-    with pytest.raises(InvalidInput, match="is one image, expected a folder of images"):
+    with pytest.raises(InvalidInput, match=r"is one image, expected a folder of images"):
         load(folder / "00.png")
 
 
@@ -178,5 +178,5 @@ def test_missing_condition_column_names_those_there_are(folder):
 
 def test_options_of_tables_are_refused(folder):
     save_pictures(folder, pictures(3))
-    with pytest.raises(InvalidInput, match="takes no columns: leave it out"):
+    with pytest.raises(InvalidInput, match=r"takes no columns: leave it out"):
         load(folder, columns=["a"])

@@ -48,7 +48,7 @@ def test_a_data_frame_is_the_same_table(table):
 def test_data_frames_by_split():
     data = load({"train": frame(30), "test": frame(5)}, columns=["width"], validation=3)
     assert {name: len(split) for name, split in data.splits.items()} == {"train": 27, "validation": 3, "test": 5}
-    with pytest.raises(InvalidInput, match="differ in columns: test has width; expected one set"):
+    with pytest.raises(InvalidInput, match=r"differ in columns: test has width; expected one set"):
         load({"train": frame(), "test": frame()[["width"]]})
 
 
@@ -91,7 +91,7 @@ def test_nan_names_the_column_and_the_row(bad):
 def test_an_empty_cell_of_a_condition_names_the_row():
     table = frame()
     table.loc[3, "kind"] = None
-    with pytest.raises(InvalidInput, match="column 'kind' of the data frame is empty or NaN in row 3 of train"):
+    with pytest.raises(InvalidInput, match=r"column 'kind' of the data frame is empty or NaN in row 3 of train"):
         load(table, condition="kind")
 
 
@@ -110,12 +110,12 @@ def test_a_missing_column_gives_near_matches(table, options):
 
 def test_a_condition_of_one_class_is_refused():
     table = frame().assign(kind="tall")
-    with pytest.raises(InvalidInput, match="has the one class tall, expected two or more"):
+    with pytest.raises(InvalidInput, match=r"has the one class tall, expected two or more"):
         load(table, condition="kind")
 
 
 def test_no_column_left_is_refused():
-    with pytest.raises(InvalidInput, match="no column left to model"):
+    with pytest.raises(InvalidInput, match=r"no column left to model"):
         load(frame()[["kind"]], condition="kind")
 
 
@@ -131,9 +131,9 @@ def test_a_parquet_table(folder):
     frame().to_parquet(folder / "plants.parquet")
     data = load(folder / "plants.parquet", condition="kind", columns=["width", "height"])
     assert equal_splits(data, load(frame(), condition="kind", columns=["width", "height"]))
-    with pytest.raises(InvalidInput, match="has no column 'widht' for columns= or condition=. Did you mean width"):
+    with pytest.raises(InvalidInput, match=r"has no column 'widht' for columns= or condition=. Did you mean width"):
         load(folder / "plants.parquet", columns=["widht"])
-    with pytest.raises(InvalidInput, match="takes no gray"):
+    with pytest.raises(InvalidInput, match=r"takes no gray"):
         load(folder / "plants.parquet", columns=["width"], gray=True)
 
 

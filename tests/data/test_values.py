@@ -24,7 +24,7 @@ def test_nothing_asked_changes_nothing():
 def test_a_threshold_counts_itself_as_one(threshold):
     values = values_of(GRAY, Options(binarize=threshold), False, "it")
     assert values.event == Event.binary((1, 16, 16))
-    assert torch.equal(values.fixed(BYTES), (BYTES >= threshold).to(torch.uint8))
+    assert torch.equal(values.fixed(BYTES), BYTES.ge(threshold).to(torch.uint8))
 
 
 @pytest.mark.parametrize("levels", [2, 3, 16, 255])

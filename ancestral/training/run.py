@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,13 +66,19 @@ def check_free(path: Path, *, overwrite: bool = False) -> None:
 
 
 def claim(path: Path, *, overwrite: bool = False) -> None:
-    """Make the folder of a new run, before anything is computed.
+    """Make the folder of a new run, before anything is computed; what an earlier run left in it is removed.
 
     Raises:
         InvalidInput: as `check_free`.
     """
     check_free(path, overwrite=overwrite)
     path.mkdir(parents=True, exist_ok=True)
+    if (path / store.CONFIG).exists():
+        # Weights or checkpoints of the earlier run would pass for the new one's.
+        for name in ("checkpoints", "samples", "tensorboard"):
+            shutil.rmtree(path / name, ignore_errors=True)
+        for name in (store.CONFIG, store.WEIGHTS, "metrics.csv", "samples.png", "learning-curve.png"):
+            (path / name).unlink(missing_ok=True)
 
 
 class MetricsFile:

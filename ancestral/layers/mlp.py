@@ -11,6 +11,11 @@ from ancestral.errors import InvalidInput, near_matches
 from ancestral.event import Event
 from ancestral.layers.condition import ConditionEmbedding
 
+
+def _identity(x: Tensor) -> Tensor:
+    return x
+
+
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
     "leaky-relu": functools.partial(F.leaky_relu, negative_slope=0.2),
@@ -20,6 +25,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "softplus": F.softplus,
     "tanh": F.tanh,
     "sigmoid": F.sigmoid,
+    "identity": _identity,
 }
 """Elementwise nonlinearities by name."""
 

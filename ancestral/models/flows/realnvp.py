@@ -27,7 +27,9 @@ class RealNVP(Model):
     convolutional.
 
     Discrete data are dequantized, u = (x + uniform noise) / levels, and mapped to the real line by
-    y = logit(alpha + (1 - 2 alpha) u): `log_prob` is then a lower bound in expectation, exact for real data.
+    y = logit(alpha + (1 - 2 alpha) u): `log_prob` is then a lower bound in expectation, exact for real data. With
+    alpha above 0 what the flow puts outside of the image of [0, 1) counts for nothing: the bound stays one, but with any
+    number of samples it stays below log p.
 
     Args:
         event: what a datum is; at least 2 entries.
@@ -40,7 +42,7 @@ class RealNVP(Model):
         blocks: residual blocks of a convolutional network.
         scales: images only: how many times the sides are halved, at most; halving stops at an odd side.
         norm: "actnorm" before each coupling, or "none".
-        alpha: discrete events only: distance of u from 0 and 1 before the logit, in (0, 0.5).
+        alpha: discrete events only: distance from 0 and 1 of the logit's argument, in [0, 0.5).
 
     Raises:
         InvalidInput: if an option is out of range, or the event has a single entry.
@@ -60,12 +62,13 @@ class RealNVP(Model):
     family = "flow"
     summary = "invertible chain of affine couplings: exact densities of real data, sampling in one pass"
     reference = "Dinh et al. 2017"
+    likelihood = Likelihood("exact", note="a lower bound for discrete data")
     training_defaults = {"learning_rate": 1e-3, "batch_size": 100, "clip": 10.0}
     examples = (
         {"event": Event.real((2,), loc=(1.0, -1.0), scale=(2.0, 0.5)), "couplings": 2, "hidden": (8,)},
         {"event": Event.real((3,)), "condition": Event.label(2), "couplings": 2, "hidden": (8,), "norm": "none"},
-        {"event": Event.integers((4,), 3), "couplings": 2, "hidden": (8,)},
-        {"event": Event.binary((1, 2, 3)), "couplings": 2, "channels": 4, "blocks": 1},
+        {"event": Event.integers((4,), 3), "couplings": 2, "hidden": (4,), "alpha": 0.0},
+        {"event": Event.binary((1, 2, 3)), "couplings": 2, "channels": 4, "blocks": 1, "alpha": 0.0},
         {
             "event": Event.integers((1, 4, 4), 3),
             "condition": Event.label(3),
@@ -103,8 +106,8 @@ class RealNVP(Model):
             raise InvalidInput(f"network conv takes images (channel, height, width), got an event of {event}: use mlp")
         if scales < 0:
             raise InvalidInput(f"scales is {scales}, expected 0 or more")
-        if not 0.0 < alpha < 0.5:
-            raise InvalidInput(f"alpha is {alpha}, expected a number in (0, 0.5), such as 0.05")
+        if not 0.0 <= alpha < 0.5:
+            raise InvalidInput(f"alpha is {alpha}, expected a number in [0, 0.5), such as 0.05")
         self.alpha = alpha
         self.likelihood = Likelihood("lower bound", samples=1, note="uniform dequantization") if event.discrete else EXACT
 
@@ -222,7 +225,7 @@ class RealNVP(Model):
             InvalidInput: if `samples` is below 1.
         """
         check_sizes("samples", (samples,))
-        condition = self.check_condition(condition, len(x))
+        condition = self.check_batch(x, condition)
         if samples == 1 or not self.event.discrete:
             return self._log_prob(x, condition, generator)
         draws = [self._log_prob(x, condition, generator) for _ in range(samples)]
@@ -234,7 +237,7 @@ class RealNVP(Model):
         return self.decode(z, condition)
 
     def encode(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
-        condition = self.check_condition(condition, len(x))
+        condition = self.check_batch(x, condition)
         return self.transform(self.event.midpoint(x, self.dtype), condition)[0]
 
     def decode(self, code: Tensor, condition: Tensor | None = None) -> Tensor:

@@ -136,7 +136,7 @@ class VAE(Model):
             InvalidInput: if `samples` is below 1.
         """
         check_sizes("samples", (samples,))
-        condition = self.check_condition(condition, len(x))
+        condition = self.check_batch(x, condition)
         if samples == 1:
             log_likelihood, kl = self._terms(x, condition, generator)
             return log_likelihood - kl
@@ -163,7 +163,7 @@ class VAE(Model):
         return self.head.draw(self.raw(z, condition), generator)
 
     def encode(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
-        return self.posterior(x, self.check_condition(condition, len(x)))[0]
+        return self.posterior(x, self.check_batch(x, condition))[0]
 
     def decode(self, code: Tensor, condition: Tensor | None = None) -> Tensor:
         return self.head.point(self.raw(code.to(self.dtype), self.check_condition(condition, len(code))))

@@ -131,7 +131,7 @@ class DenoisingAutoencoder(Model):
     # Primitives
 
     def encode(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
-        self.check_condition(condition, len(x))
+        self.check_batch(x, condition)
         return self._code(self.event.to_network(x, self.dtype).flatten(1))
 
     def decode(self, code: Tensor, condition: Tensor | None = None) -> Tensor:

@@ -1,0 +1,178 @@
+"""Invertible layers: log-determinants against autograd, inverses, and an initialization that is kept."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from ancestral.event import Event
+from ancestral.layers.convnet import ResidualConvNet
+from ancestral.layers.couplings import (
+    ActNorm,
+    AffineCoupling,
+    Chain,
+    Checkerboard,
+    Halves,
+    Invertible,
+    Permutation,
+    Squeeze,
+)
+from ancestral.layers.mlp import MLP
+
+LABEL = Event.label(3)
+
+
+def moved(layer: Invertible) -> Invertible:
+    """Move the parameters away from the near-identity that layers start at."""
+    with torch.no_grad():
+        for p in layer.parameters():
+            p += 0.5 * torch.randn_like(p)
+    return layer.double().eval()
+
+
+def halves(flip: bool, channels: int = 5) -> Invertible:
+    parts = Halves(channels, flip)
+    return AffineCoupling(MLP(parts.given, (16,), 2 * parts.changed, condition=LABEL), parts)
+
+
+def checkerboard(flip: bool) -> Invertible:
+    parts = Checkerboard(2, 3, 2, flip)
+    return AffineCoupling(ResidualConvNet(2, 16, 4, 1, LABEL), parts, dimensions=2)
+
+
+def image_halves(flip: bool) -> Invertible:
+    parts = Halves(3, flip)
+    return AffineCoupling(ResidualConvNet(parts.given, 16, 2 * parts.changed, 1, LABEL), parts, dimensions=2)
+
+
+LAYERS: dict[str, tuple[Callable[[], Invertible], tuple[int, ...]]] = {
+    "halves": (lambda: halves(False), (5,)),
+    "halves, flipped": (lambda: halves(True), (5,)),
+    "checkerboard": (lambda: checkerboard(False), (2, 3, 2)),
+    "checkerboard, flipped": (lambda: checkerboard(True), (2, 3, 2)),
+    "halves of channels": (lambda: image_halves(False), (3, 2, 2)),
+    "halves of channels, flipped": (lambda: image_halves(True), (3, 2, 2)),
+    "actnorm": (lambda: ActNorm(4), (4,)),
+    "actnorm of images": (lambda: ActNorm(2, 2), (2, 2, 3)),
+    "squeeze": (Squeeze, (2, 4, 2)),
+    "permutation": (lambda: Permutation(torch.tensor([2, 0, 3, 1])), (4,)),
+    "chain": (lambda: Chain(halves(False), Permutation(torch.tensor([4, 0, 3, 1, 2])), ActNorm(5), halves(True)), (5,)),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_log_determinant_agrees_with_autograd_and_inverse_undoes(name: str) -> None:
+    make, shape = LAYERS[name]
+    layer = moved(make())
+    x = torch.randn(4, *shape, dtype=torch.float64)
+    condition = torch.tensor([0, 2, 1, 1])
+    y, log_det = layer(x, condition)
+    assert y.flatten(1).shape == x.flatten(1).shape
+    torch.testing.assert_close(layer.inverse(y, condition), x, rtol=1e-10, atol=1e-10)
+    for i in range(len(x)):
+        one = condition[i : i + 1]
+
+        def single(v: Tensor, one: Tensor = one) -> Tensor:
+            return layer(v.view(1, *shape), one)[0].flatten()
+
+        jacobian = torch.autograd.functional.jacobian(single, x[i].flatten())
+        torch.testing.assert_close(log_det[i], torch.linalg.slogdet(jacobian).logabsdet, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", [name for name in LAYERS if "halves" in name or "checkerboard" in name])
+def test_given_entries_stay_and_the_others_depend_on_them(name: str) -> None:
+    make, shape = LAYERS[name]
+    layer = moved(make())
+    x = torch.randn(2, *shape, dtype=torch.float64)
+    y, _ = layer(x, torch.tensor([0, 1]))
+    stays = (y == x).all(0)
+    assert 0 < int(stays.sum()) < stays.numel()
+    jacobian = torch.autograd.functional.jacobian(lambda v: layer(v, torch.tensor([0]))[0].flatten(), x[:1])
+    block = jacobian.view(x[0].numel(), -1)[~stays.flatten()][:, stays.flatten()]
+    assert bool((block != 0).any(1).all())
+
+
+def test_flipped_partitions_change_what_the_others_give() -> None:
+    x = torch.ones(1, 2, 3, 3)
+    a, b = Checkerboard(2, 3, 3, False), Checkerboard(2, 3, 3, True)
+    torch.testing.assert_close(a.split(x)[0] + b.split(x)[0], x)
+    assert float(a.split(x)[0][0, 0, 0, 0]) == 1.0
+    y = torch.arange(5.0)[None]
+    assert Halves(5, False).split(y)[0].tolist() == [[0, 1, 2]]
+    assert Halves(5, True).split(y)[0].tolist() == [[3, 4]]
+
+
+@given(channels=st.integers(2, 9), flip=st.booleans())
+def test_halves_join_what_they_split(channels: int, flip: bool) -> None:
+    parts = Halves(channels, flip)
+    x = torch.arange(2.0 * channels).view(2, channels)
+    first, second = parts.split(x)
+    assert (first.shape[1], second.shape[1]) == (parts.given, parts.changed)
+    assert torch.equal(parts.join(first, second), x)
+
+
+def test_squeeze_is_pixel_unshuffle() -> None:
+    x = torch.randn(2, 3, 4, 6)
+    assert torch.equal(Squeeze()(x)[0], torch.nn.functional.pixel_unshuffle(x, 2))
+
+
+def test_couplings_start_near_the_identity() -> None:
+    x = torch.randn(50, 6)
+    layer = Chain(*(halves(i % 2 == 1, channels=6) for i in range(8)))
+    y, _ = layer(x, torch.zeros(50, dtype=torch.long))
+    assert float((y - x).detach().abs().mean()) < 0.5
+
+
+# ActNorm
+
+
+@pytest.mark.parametrize("shape", [(3,), (3, 4, 5)])
+def test_first_training_batch_leaves_standardized(shape: tuple[int, ...]) -> None:
+    layer = ActNorm(3, len(shape) - 1)
+    x = torch.randn(200, *shape) * 4.0 + 1000.0
+    y, _ = layer(x)
+    channels = y.transpose(0, 1).flatten(1)
+    torch.testing.assert_close(channels.mean(1), torch.zeros(3), atol=1e-3, rtol=0.0)
+    torch.testing.assert_close(channels.std(1), torch.ones(3), atol=1e-2, rtol=0.0)
+
+
+def test_later_batches_and_evaluation_do_not_initialize() -> None:
+    layer = ActNorm(2)
+    x = torch.randn(20, 2) + 5.0
+    layer.eval()
+    assert torch.equal(layer(x)[0], x)
+    layer.train()
+    layer(x)
+    before = {name: value.clone() for name, value in layer.state_dict().items()}
+    layer(x * 10.0)
+    assert all(torch.equal(value, before[name]) for name, value in layer.state_dict().items())
+
+
+def test_a_loaded_layer_is_not_initialized_again() -> None:
+    layer, other = ActNorm(2), ActNorm(2)
+    layer(torch.randn(20, 2) + 5.0)
+    other.load_state_dict(layer.state_dict())
+    x = torch.randn(20, 2) - 7.0
+    assert torch.equal(other.train()(x)[0], layer(x)[0])
+
+
+def test_loading_an_uninitialized_state_initializes_on_the_next_batch() -> None:
+    layer = ActNorm(2)
+    fresh = {name: value.clone() for name, value in layer.state_dict().items()}
+    layer(torch.randn(20, 2))
+    layer.load_state_dict(fresh)
+    y, _ = layer(torch.randn(50, 2) + 3.0)
+    torch.testing.assert_close(y.mean(0), torch.zeros(2), atol=1e-5, rtol=0.0)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 1e4])
+def test_a_constant_channel_keeps_its_scale(value: float) -> None:
+    layer = ActNorm(2)
+    x = torch.stack((torch.full((64,), value), torch.randn(64)), dim=1)
+    y, log_det = layer(x)
+    assert bool(torch.isfinite(y).all())
+    assert float(y[:, 0].detach().abs().max()) < 1e-2
+    torch.testing.assert_close(log_det[0], -torch.log(x[:, 1].std(correction=0)), atol=1e-4, rtol=0.0)

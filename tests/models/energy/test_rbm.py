@@ -1,0 +1,159 @@
+"""RBM: its partition function by brute force, contrastive divergence, chains, and pseudo-likelihood."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from ancestral.errors import InvalidInput, Unsupported
+from ancestral.event import Event
+from ancestral.models.energy import rbm
+from ancestral.models.energy.rbm import RBM
+from tests.models.learning import learn
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def states(d: int) -> Tensor:
+    return torch.cartesian_prod(*[torch.arange(2)] * d).to(torch.uint8).view(-1, d)
+
+
+def moved(visible: int, hidden: int, **options: object) -> RBM:
+    model = RBM(Event.binary((visible,)), hidden=hidden, **options)
+    with torch.no_grad():
+        for p in model.parameters():
+            p += torch.randn_like(p)
+    return model.double().eval()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("visible", "hidden"), [(7, 3), (3, 7), (4, 4)])
+def test_partition_function_is_the_sum_over_both_layers(visible: int, hidden: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = moved(visible, hidden)
+    v, h = states(visible).double(), states(hidden).double()
+    energy = -(v @ model.visible_bias)[:, None] - (h @ model.hidden_bias)[None, :] - v @ model.weight.T @ h.T
+    expected = torch.logsumexp(-energy.flatten(), dim=0)
+    torch.testing.assert_close(model.log_partition(), expected)
+    torch.testing.assert_close(model.free_energy(v), -torch.logsumexp(-energy, dim=1))
+    assert float(model.log_prob(v).exp().sum()) == pytest.approx(1.0, abs=1e-12)
+    monkeypatch.setattr(rbm, "_CHUNK", 20)
+    model.weight.mul_(1.0 + 1e-12)  # not the weights that were remembered: in parts, this time
+    torch.testing.assert_close(model.log_partition(), expected)
+
+
+@torch.no_grad()
+def test_partition_function_follows_the_weights_however_they_change() -> None:
+    model = moved(6, 3)
+    x = states(6)
+    model.log_partition()
+    model.weight.data = model.weight.data * 2.0
+    model.hidden_bias.data.add_(1.0)
+    assert float(model.log_prob(x).exp().sum()) == pytest.approx(1.0, abs=1e-12)
+    assert float(model.float().log_prob(x).exp().sum()) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_log_prob_has_the_gradient_of_maximum_likelihood() -> None:
+    model = moved(4, 3)
+    x = states(4)[:5]
+    (gradient,) = torch.autograd.grad(model.log_prob(x).mean(), model.weight)
+    everything = states(4).double()
+    p = model.log_prob(everything).exp().detach()
+    on_data = torch.sigmoid(x.double() @ model.weight.T + model.hidden_bias).T @ x.double() / len(x)
+    on_model = (torch.sigmoid(everything @ model.weight.T + model.hidden_bias) * p[:, None]).T @ everything
+    torch.testing.assert_close(gradient, (on_data - on_model).detach())
+
+
+def test_gradient_of_the_loss_is_contrastive_divergence() -> None:
+    model = moved(5, 3, cd_steps=2)
+    x = states(5)[::3]
+    v = x.double()
+    negative = model.gibbs(v, 2, generator(4))
+    assert not torch.equal(negative, v)
+    model.loss(x, generator=generator(4))["loss"].backward()
+
+    def statistics(v: Tensor) -> Tensor:
+        return torch.sigmoid(v @ model.weight.T + model.hidden_bias).T @ v / len(v)
+
+    torch.testing.assert_close(-model.weight.grad, (statistics(v) - statistics(negative)).detach())
+    torch.testing.assert_close(-model.visible_bias.grad, v.mean(0) - negative.mean(0))
+
+
+@pytest.mark.parametrize("persistent", [False, True])
+def test_contrastive_divergence_learns_a_small_distribution(persistent: bool) -> None:
+    patterns = torch.tensor([[1, 1, 1, 0, 0, 0], [0, 0, 0, 1, 1, 1], [1, 0, 1, 0, 1, 0]], dtype=torch.uint8)
+    x = patterns[torch.randint(0, 3, (600,), generator=generator())]
+    # Chains that are kept must mix faster than the weights move.
+    steps = 5 if persistent else 1
+    model = RBM(Event.binary((6,)), hidden=8, persistent=persistent, cd_steps=steps, gibbs_steps=100)
+    assert -float(model.log_prob(x).detach().mean()) == pytest.approx(6.0 * math.log(2.0), abs=0.1)
+    learn(model, x, steps=600, rate=1e-2, betas=(0.5, 0.999))
+    with torch.no_grad():
+        nats = -float(model.log_prob(x).mean())
+        drawn = model.sample(500, generator=generator(1))
+    assert math.log(3.0) - 0.05 < nats < 2.0
+    known = (drawn[:, None] == patterns).all(2).any(1)
+    assert float(known.float().mean()) > 0.6
+
+
+def test_chains_go_on_in_training_alone_and_are_saved() -> None:
+    model = RBM(Event.binary((6,)), hidden=4, persistent=True, chains=7)
+    start = model.chain.clone()
+    x = states(6)
+    model.eval().loss(x, generator=generator())
+    assert torch.equal(model.chain, start)
+    model.train().loss(x, generator=generator())
+    moved_on = model.chain.clone()
+    assert not torch.equal(moved_on, start)
+    assert torch.equal(moved_on.float(), model.gibbs(start.float(), 1, generator()))
+    other = RBM(Event.binary((6,)), hidden=4, persistent=True, chains=7)
+    other.load_state_dict(model.state_dict())
+    assert torch.equal(other.chain, moved_on)
+
+
+@torch.no_grad()
+def test_pseudo_likelihood_is_that_of_the_conditionals() -> None:
+    model = moved(5, 3)
+    x = states(5)
+    table = model.log_prob(x).view(2, 2, 2, 2, 2)
+    conditionals = sum(table - torch.logsumexp(table, dim=i, keepdim=True) for i in range(5)).flatten()
+    measured = model.measures(x, generator=generator())
+    torch.testing.assert_close(measured["pseudo_nats"], -conditionals)
+    torch.testing.assert_close(measured["nats"], -model.log_prob(x))
+
+
+@torch.no_grad()
+def test_pseudo_likelihood_of_some_entries_estimates_that_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = moved(5, 3)
+    x = states(5)[11:12].expand(4000, -1)
+    whole = model.measures(x[:1], generator=generator())["pseudo_nats"]
+    monkeypatch.setattr(rbm, "_FLIPS", 2)
+    some = model.measures(x, generator=generator())["pseudo_nats"]
+    assert float(some.std()) > 0.0
+    assert abs(float(some.mean() - whole)) < 5.0 * float(some.std()) / math.sqrt(len(some))
+
+
+def test_unknown_partition_function_is_said_to_be() -> None:
+    small, large = RBM(Event.binary((784,)), hidden=20), RBM(Event.binary((21,)), hidden=21)
+    assert (small.likelihood.kind, large.likelihood.kind) == ("exact", "none")
+    with pytest.raises(Unsupported, match=r"partition function .* is unknown.*annealed importance sampling"):
+        large.log_prob(torch.zeros(1, 21))
+    assert set(large.measures(torch.zeros(2, 21), generator=generator())) == {"pseudo_nats", "reconstruction"}
+
+
+def test_codes_are_probabilities_and_decode_to_the_mode() -> None:
+    model = moved(6, 4)
+    x = states(6)[:10]
+    code = model.encode(x)
+    torch.testing.assert_close(code, torch.sigmoid(x.double() @ model.weight.T + model.hidden_bias))
+    assert torch.equal(model.decode(code).bool(), code @ model.weight + model.visible_bias > 0)
+
+
+def test_bad_options_are_refused() -> None:
+    with pytest.raises(InvalidInput, match="takes binary data"):
+        RBM(Event.real((3,)))
+    for option in ("hidden", "cd_steps", "chains", "gibbs_steps"):
+        with pytest.raises(InvalidInput, match=f"{option} needs whole numbers"):
+            RBM(Event.binary((3,)), **{option: 0})

@@ -135,12 +135,10 @@ class RBM(Model):
             )
         parameters = (self.weight, self.visible_bias, self.hidden_bias)
         if not torch.is_grad_enabled() and self._known is not None:
+            known, log_z = self._known
             # Compared by value: whatever changed the weights, a stale log Z is never used.
-            same = all(
-                a.device == b.device and a.dtype == b.dtype and torch.equal(a, b) for a, b in zip(parameters, self._known[0], strict=True)
-            )
-            if same:
-                return self._known[1]
+            if all(_identical(a, b) for a, b in zip(parameters, known, strict=True)):
+                return log_z
         # Summing the other layer out of a state s of this one leaves exp(own's) prod(1 + exp(other + s W)).
         own, other, weight = self.visible_bias, self.hidden_bias, self.weight.T
         if self.hidden < self.event.numel:
@@ -219,3 +217,7 @@ class RBM(Model):
             "pseudo_nats": F.softplus(-odds).sum(1) * (d / m),
             "reconstruction": -reconstructed.log_prob(v).sum(1),
         }
+
+
+def _identical(a: Tensor, b: Tensor) -> bool:
+    return a.device == b.device and a.dtype == b.dtype and torch.equal(a, b)

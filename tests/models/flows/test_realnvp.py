@@ -128,7 +128,7 @@ def test_learns_digits_of_three_patterns() -> None:
     event = Event.integers((1, 2, 2), 4)
     patterns = torch.tensor([[0, 1, 2, 3], [3, 3, 0, 0], [1, 2, 1, 2]], dtype=torch.uint8).view(3, 1, 2, 2)
     label = torch.randint(0, 3, (500,))
-    model = RealNVP(event, Event.label(3), couplings=2, channels=16, blocks=1)
+    model = RealNVP(event, Event.label(3), couplings=2, channels=8, blocks=1, scales=1)
     learn(model, patterns[label], label, steps=150, rate=1e-2)
     with torch.no_grad():
         nats = -float(model.bound(patterns[label], label, samples=10, generator=generator()).mean())

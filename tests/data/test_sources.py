@@ -1,4 +1,3 @@
-import itertools
 import json
 from pathlib import Path
 
@@ -9,7 +8,7 @@ from ancestral.data import load
 from ancestral.data.files import root
 from ancestral.errors import InvalidInput
 
-from .conftest import contents, equal_splits, pictures
+from .conftest import equal_splits, pictures
 
 
 def put(relative, array=None):
@@ -95,27 +94,6 @@ def test_name_and_options_of_a_record_give_the_same_splits(options):
     record = json.loads(json.dumps(data.record))
     assert equal_splits(data, load(data.name, **record["options"]))
     assert record["splits"] == {name: len(split) for name, split in data.splits.items()}
-
-
-def test_a_limit_takes_rows_from_everywhere():
-    data = load(np.arange(200)[:, None], limit=10)
-    assert all(len(split) == 10 for split in data.splits.values())
-    kept = contents(load({"train": np.arange(200)[:, None]}, validation=0, test=0, limit=10), "train")[0].flatten()
-    assert (kept.diff() > 0).all()
-    assert kept.max() > 100
-
-
-def test_splits_are_disjoint_and_whole():
-    data = load(np.arange(200)[:, None], validation=0.2, test=31)
-    parts = {split: contents(data, split)[0].flatten().tolist() for split in data.splits}
-    assert {split: len(values) for split, values in parts.items()} == {"train": 129, "validation": 40, "test": 31}
-    assert sorted(itertools.chain(*parts.values())) == list(range(200))
-
-
-@pytest.mark.parametrize(("n", "options"), [(2, {}), (10, {"test": 10}), (10, {"validation": 0.9, "test": 0.5})])
-def test_holding_out_everything_is_refused(n, options):
-    with pytest.raises(InvalidInput, match=rf"has {n} data, and holding out .* leaves none for train: hold out fewer"):
-        load(np.random.default_rng(0).normal(size=(n, 2)), **options)
 
 
 def test_a_path_object_is_a_path():

@@ -161,6 +161,7 @@ class GatedPixelCNN(RasterModel):
         {"event": Event.binary((1, 2, 3)), "channels": 4, "layers": 2},
         {"event": Event.integers((3, 2, 1), 2), "channels": 6, "layers": 2, "skip": True, "condition": Event.label(3)},
         {"event": Event.integers((1, 2, 2), 3), "channels": 4, "layers": 1, "head": "logistic-mixture", "components": 2},
+        {"event": Event.real((1, 2, 2)), "channels": 6, "layers": 1, "components": 2},
     )
 
     def __init__(

@@ -135,6 +135,7 @@ class PixelCNN(RasterModel):
         {"event": Event.binary((1, 2, 3)), "channels": 8, "layers": 2},
         {"event": Event.integers((3, 1, 2), 2), "channels": 12, "layers": 2, "condition": Event.label(3)},
         {"event": Event.integers((1, 2, 2), 3), "channels": 6, "layers": 1, "head": "logistic-mixture", "components": 2},
+        {"event": Event.real((1, 2, 2)), "channels": 8, "layers": 1, "components": 2},
     )
 
     def __init__(

@@ -5,6 +5,7 @@
 VENV   ?= .venv
 PYTHON ?=
 BIN    := $(VENV)/bin
+PEERS  := benchmarks/.venv
 
 # Test workers and threads of each: two processes of one thread are faster here than one of two.
 WORKERS ?= 2
@@ -53,8 +54,8 @@ format: $(VENV)/.installed-dev  ## format the code and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/.installed-dev  ## measure speed beside peers, in a virtual environment of their own
-	$(BIN)/python -m benchmarks
+bench: $(PEERS)/.installed  ## measure speed beside peers, in a virtual environment of their own
+	$(PEERS)/bin/python -m benchmarks
 
 clean:  ## remove what was built; .venv and runs/ stay
 	rm -rf site build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
@@ -69,6 +70,12 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/.created
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/.created
 	$(INSTALL) -e '.[dev]'
 	@touch $(VENV)/.installed $@
+
+# Held to one torch, so that no peer brings another one.
+$(PEERS)/.installed: benchmarks/requirements.txt pyproject.toml constraints.txt | $(VENV)/.created
+	$(BIN)/python -m venv $(PEERS)
+	PIP_CONSTRAINT=constraints.txt $(PEERS)/bin/python -m pip install --disable-pip-version-check -e . -r benchmarks/requirements.txt
+	@touch $@
 
 $(VENV)/.created:
 	@for python in $(or $(PYTHON),python3 python3.11 python3.12 python3.13 python3.14); do \

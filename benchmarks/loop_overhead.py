@@ -66,24 +66,30 @@ def ours(x: Tensor, y: Tensor, steps: int) -> float:
     return float(last["seconds"] - first["seconds"]) / float(last["step"] - first["step"])
 
 
+def measure(steps: int, repeats: int) -> dict[str, float]:
+    """Return microseconds per step by contender, medians, and the median overhead of the pairs."""
+    torch.set_num_threads(1)
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(20_000, 32, generator=generator)
+    y = torch.randint(10, (20_000,), generator=generator)
+    times: dict[str, list[float]] = {"bare": [], "bare, fused Adam": [], "ancestral": []}
+    for _ in range(repeats):
+        times["bare"].append(bare(x, y, steps, fused=False))
+        times["bare, fused Adam"].append(bare(x, y, steps, fused=True))
+        times["ancestral"].append(ours(x, y, steps))
+    medians = {name: 1e6 * statistics.median(values) for name, values in times.items()}
+    overheads = [1e6 * (a - b) for a, b in zip(times["ancestral"], times["bare, fused Adam"], strict=True)]
+    medians["overhead over bare, fused Adam (median of pairs)"] = statistics.median(overheads)
+    return medians
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(20_000, 32, generator=generator)
-    y = torch.randint(10, (20_000,), generator=generator)
-    times: dict[str, list[float]] = {"bare": [], "bare, fused Adam": [], "ancestral": []}
-    for _ in range(arguments.repeats):
-        times["bare"].append(bare(x, y, arguments.steps, fused=False))
-        times["bare, fused Adam"].append(bare(x, y, arguments.steps, fused=True))
-        times["ancestral"].append(ours(x, y, arguments.steps))
-    medians = {name: 1e6 * statistics.median(values) for name, values in times.items()}
-    overheads = [1e6 * (a - b) for a, b in zip(times["ancestral"], times["bare, fused Adam"], strict=True)]
-    medians["overhead over bare, fused Adam (median of pairs)"] = statistics.median(overheads)
+    medians = measure(arguments.steps, arguments.repeats)
     if arguments.json:
         print(json.dumps(medians))
         return

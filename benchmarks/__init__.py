@@ -1,0 +1,1 @@
+"""Speed and memory beside peers: one module for each table, one harness for all. Run `python -m benchmarks --help`."""

@@ -1,0 +1,75 @@
+"""Run benchmarks and write docs/benchmarks.md from what they measured.
+
+python -m benchmarks                          all tables, then the page
+python -m benchmarks made vae --repeats 3     some tables, then the page
+python -m benchmarks made --json              print one table's measurements; write nothing
+python -m benchmarks --render                 the page alone, from benchmarks/out/
+"""
+
+import argparse
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+from benchmarks import page
+from benchmarks.harness import Settings, run
+
+TABLES = ("made", "gated_pixelcnn", "realnvp", "vae")
+OUT = Path(__file__).parent / "out"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "tables", nargs="*", metavar="TABLE", help=f"any of {', '.join((*TABLES, 'loop_overhead'))}; default: all"
+    )
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of torch")
+    parser.add_argument("--seconds", type=float, default=1.0, help="least length of one timing")
+    parser.add_argument("--repeats", type=int, default=5, help="timings of each contender")
+    parser.add_argument("--precision", nargs="+", default=["float32", "bfloat16"], choices=["float32", "bfloat16"])
+    parser.add_argument("--group", default="", help="only groups whose name contains this")
+    parser.add_argument("--tiny", action="store_true", help="smallest sizes, to see that a script runs")
+    parser.add_argument("--json", action="store_true", help="print the measurements and write nothing")
+    parser.add_argument("--render", action="store_true", help="write the page from earlier measurements")
+    given = parser.parse_args(arguments)
+    names = given.tables or [*TABLES, "loop_overhead"]
+    for name in names:
+        if name not in (*TABLES, "loop_overhead"):
+            parser.error(f"there is no table {name!r}: choose from {', '.join((*TABLES, 'loop_overhead'))}")
+    for name in [] if given.render else names:
+        result = measure(name, given)
+        if given.json:
+            print(json.dumps(result))
+            continue
+        OUT.mkdir(exist_ok=True)
+        temporary = OUT / f".{name}.json"
+        temporary.write_text(json.dumps(result, indent=1) + "\n")
+        temporary.replace(OUT / f"{name}.json")
+    if not given.json:
+        page.write(OUT)
+    return 0
+
+
+def measure(name: str, given: argparse.Namespace) -> dict[str, object]:
+    """Return the measurements of one table, with the machine they were made on."""
+    facts = {"table": name, "machine": page.machine(), "repeats": given.repeats, "threads": given.threads}
+    if name == "loop_overhead":
+        from benchmarks import loop_overhead
+
+        steps = 200 if given.tiny else 2000
+        return {**facts, "threads": 1, "steps": steps, "microseconds": loop_overhead.measure(steps, given.repeats)}
+    table = importlib.import_module(f"benchmarks.{name}").TABLE
+    groups = {}
+    for precision in given.precision:
+        settings = Settings(precision, given.threads, given.seconds, given.repeats, given.tiny)
+        groups[precision] = run(table, settings, given.group)
+    return {**facts, "seconds": given.seconds, "groups": groups}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,165 @@
+"""docs/benchmarks.md: its generated parts, from the measurements in benchmarks/out/."""
+
+import datetime
+import importlib
+import importlib.metadata
+import json
+import os
+import platform
+import statistics
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.harness import Measure, Table
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
+PACKAGES = ("ancestral", "torch", "lightning", "zuko", "nflows", "normflows", "pythae")
+OURS, BARE = "ancestral", "bare loop"
+BUSY = 0.5
+"""Load average above which a machine is said to have been shared."""
+
+
+def machine() -> dict[str, Any]:
+    """Return what a reader has to know of the machine: measured, not typed."""
+    cpuinfo = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    fields = dict(line.split(":", 1) for line in cpuinfo.splitlines() if ":" in line)
+    fields = {key.strip(): value.strip() for key, value in fields.items()}
+    flags = set(fields.get("flags", fields.get("Features", "")).split())
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = "absent"
+    return {
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "cpu": fields.get("model name", platform.processor() or platform.machine()),
+        "cpus": os.cpu_count(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "bfloat16": sorted(flags & {"avx512_bf16", "amx_bf16", "bf16"}),
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "load": os.getloadavg()[0],
+        "versions": versions,
+    }
+
+
+def write(out: Path) -> None:
+    """Write the generated parts of the page anew, from the tables that were measured."""
+    text = PAGE.read_text(encoding="utf-8")
+    for path in sorted(out.glob("[!.]*.json")):
+        result = json.loads(path.read_text(encoding="utf-8"))
+        text = insert(text, result["table"], render(result))
+    temporary = PAGE.with_suffix(".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(PAGE)
+
+
+def insert(text: str, name: str, content: str) -> str:
+    """Return `text` with `content` between the marks of `name`."""
+    start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    before, rest = text.split(start)
+    return f"{before}{start}\n{content}\n{end}{rest.split(end)[1]}"
+
+
+def render(result: dict[str, Any]) -> str:
+    """Return one table's part of the page."""
+    parts = [_machine(result)]
+    if "microseconds" in result:
+        rows = [(name, f"{value:.0f}") for name, value in result["microseconds"].items()]
+        parts.append(_markdown(("loop", "µs per step"), rows))
+        return "\n\n".join(parts)
+    table = importlib.import_module(f"benchmarks.{result['table']}").TABLE
+    names = [group["group"] for group in next(iter(result["groups"].values()))]
+    for name in names:
+        parts.append(f"### {name[0].upper()}{name[1:]}")
+        for precision, groups in result["groups"].items():
+            contenders = next(group["contenders"] for group in groups if group["group"] == name)
+            parts.append(_group(table, precision, contenders))
+            if precision == "float32":
+                parts.append(_goals(contenders))
+    return "\n\n".join(parts)
+
+
+def _machine(result: dict[str, Any]) -> str:
+    m = result["machine"]
+    versions = ", ".join(f"{name} {version}" for name, version in m["versions"].items() if version != "absent")
+    text = (
+        f"{m['date']}; {m['cpu']}, {m['cpus']} CPUs ({m['instructions']}), {result['threads']} "
+        f"thread{'s' if result['threads'] > 1 else ''}; {m['system']}, Python {m['python']}; {versions}. "
+        f"Median of {result['repeats']} interleaved repeats, with the least and the greatest."
+    )
+    if m["load"] > BUSY:
+        text += (
+            f" **The machine was shared**: its load average was {m['load']:.1f} before the first process of this run started."
+            " Ratios, taken repeat by repeat, say more than absolute figures."
+        )
+    if not m["bfloat16"] and "bfloat16" in result.get("groups", {}):
+        text += " This CPU has no bfloat16 instructions, so that bfloat16 is emulated: no gain can be expected of it here."
+    return text
+
+
+def _group(table: Table, precision: str, contenders: list[dict[str, Any]]) -> str:
+    measured = {m: spec for m, spec in table.measures.items() if any(m in c.get("seconds", {}) for c in contenders)}
+    header = [f"{precision}", "parameters"]
+    for key, spec in measured.items():
+        header.append(spec.title)
+        if key in ("train", "score"):
+            header.append("ancestral is")
+    header.append("training memory, MB")
+    rows, skipped = [], []
+    for c in contenders:
+        if "skipped" in c:
+            skipped.append(f"{c['name']} was skipped: {c['skipped']}.")
+            continue
+        row = [c["name"], f"{c['parameters'] / 1e6:.2f} M"]
+        for key, spec in measured.items():
+            seconds = c["seconds"].get(key)
+            row.append(_shown(spec, seconds) if seconds else "")
+            if key in ("train", "score"):
+                row.append("" if c["name"] == OURS else f"{ratio(contenders, c, key):.2f}x")
+        rows.append((*row, f"{c['memory']:.0f}" if "memory" in c else ""))
+    return "\n\n".join([_markdown(header, rows), *skipped])
+
+
+def _shown(spec: Measure, seconds: Sequence[float]) -> str:
+    values = [1.0 / s if spec.rate else s * spec.scale * spec.unit for s in seconds]
+    median, least, greatest = statistics.median(values), min(values), max(values)
+    return f"{_number(median)} ({_number(least)} to {_number(greatest)})"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def ratio(contenders: list[dict[str, Any]], other: dict[str, Any], measure: str) -> float:
+    """Return how many times as fast as `other` this project's training loop is: the median of the ratios of the repeats."""
+    first = next(c for c in contenders if c["name"] == OURS)
+    pairs = zip(other["seconds"][measure], first["seconds"][measure], strict=True)
+    return statistics.median(theirs / own for theirs, own in pairs)
+
+
+def _goals(contenders: list[dict[str, Any]]) -> str:
+    lines = []
+    for c in contenders:
+        if c["name"] == OURS or "skipped" in c:
+            continue
+        value = ratio(contenders, c, "train")
+        if c["name"] == f"{OURS}, {BARE}":
+            goal, least = "within 10% of the bare loop over the same module", 0.9
+        elif BARE in c["name"] and not c["name"].startswith(OURS):
+            goal, least = "within 10% of plain torch", 0.9
+        elif c["name"].startswith(OURS):
+            continue
+        else:
+            goal, least = f"at least equal to {c['name']}", 1.0
+        lines.append(f"- training {goal}: {'reached' if value >= least else '**not reached**'} ({value:.2f}x)")
+    return "\n".join(lines)
+
+
+def _markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    rule = ["---", *["---:"] * (len(header) - 1)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in (header, rule, *rows))

@@ -1,0 +1,66 @@
+"""Each benchmark runs at its smallest size and prints its measurements; the page's parts are made from them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))  # benchmarks/ is not installed
+
+from benchmarks import page  # noqa: E402
+from benchmarks.__main__ import TABLES  # noqa: E402
+
+ARGUMENTS = ("--tiny", "--json", "--seconds", "0", "--repeats", "2", "--threads", "1", "--precision", "float32")
+
+
+def run(table: str, *arguments: str) -> dict[str, Any]:
+    # Of the groups of a table one is enough: they differ in sizes.
+    command = (sys.executable, "-m", "benchmarks", table, *ARGUMENTS, *arguments)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+GROUPS = {"made": "D=43", "gated_pixelcnn": "8 layers", "realnvp": "", "vae": ""}
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_script_prints_measurements(table):
+    result = run(table, "--group", GROUPS[table])
+    (group,) = result["groups"]["float32"]
+    by_name = {c["name"]: c for c in group["contenders"]}
+    for name in ("ancestral", "ancestral, bare loop"):
+        assert by_name[name]["parameters"] > 0
+        assert by_name[name]["memory"] > 0
+        assert len(by_name[name]["seconds"]["train"]) == 2
+        assert all(seconds > 0 for seconds in by_name[name]["seconds"]["train"] + by_name[name]["seconds"]["score"])
+    for contender in group["contenders"]:
+        assert "skipped" not in contender or contender["skipped"]  # a peer that is absent says why
+    text = page.render(result)
+    assert "| ancestral, bare loop |" in text
+    assert "reached" in text
+
+
+def test_loop_overhead_prints_measurements():
+    result = run("loop_overhead")
+    assert result["microseconds"]["ancestral"] > 0
+    assert "| loop | µs per step |" in page.render(result)
+
+
+def test_ratio_is_the_median_over_repeats():
+    ours = {"name": "ancestral", "seconds": {"train": [1.0, 1.0, 2.0]}}
+    peer = {"name": "peer", "seconds": {"train": [2.0, 3.0, 2.0]}}
+    assert page.ratio([ours, peer], peer, "train") == 2.0
+
+
+def test_generated_part_is_replaced_between_its_marks():
+    assert page.insert("a\n<!-- x -->\nold\n<!-- /x -->\nb", "x", "new") == "a\n<!-- x -->\nnew\n<!-- /x -->\nb"
+
+
+def test_page_has_a_place_for_each_table():
+    text = page.PAGE.read_text(encoding="utf-8")
+    assert all(f"<!-- {name} -->" in text and f"<!-- /{name} -->" in text for name in (*TABLES, "loop_overhead"))

@@ -120,7 +120,8 @@ class Report:
             if model.monitor == "nats" and "nats" in values and model.event.discrete:
                 shown += f" ({model.event.bits_per_dim(values['nats']):.4f} bits/dim)"
             mark = " [green]best[/green]" if improved and values else ""
-            self._bar.console.print(f"step {step:>7}  epoch {epoch:7.2f}  {elapsed:7.1f} s  validation: {shown}{mark}")
+            line = f"step {step}  epoch {epoch:.4g}  {elapsed:.0f} s  validation {shown}{mark}"
+            self._bar.console.print(line, soft_wrap=True, highlight=False)
         self._card(model, step, elapsed, values)
 
     def _curve(self) -> None:

@@ -8,6 +8,7 @@ come through the library's loaders, so `ANCESTRAL_DATA` must be set.
 """
 
 import argparse
+import json
 import sys
 import tempfile
 from dataclasses import dataclass, field
@@ -15,9 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
 import ancestral
+from ancestral import zoo
 from ancestral.data import load
 from ancestral.models.base import Model
 from ancestral.training import TrainConfig, create_model, fit
@@ -59,8 +62,8 @@ PICTURES = {
     "pixelcnn": Picture("digits", options={"channels": 32, "layers": 4}, training={"epochs": 30}, condition="label"),
     "gated-pixelcnn": Picture("digits", options={"channels": 32, "layers": 4}, training={"epochs": 30}, condition="label"),
     "vae": Picture("binarized-mnist", training={"epochs": 8}),
-    "realnvp": Picture("digits", training={"epochs": 60}),
-    "gan": Picture("mnist", training={"epochs": 12}, condition="label"),
+    "realnvp": Picture("digits", training={"epochs": 20}),
+    "gan": Picture("mnist", training={"epochs": 8}, condition="label"),
     "rbm": Picture("binarized-mnist", training={"epochs": 8}),
     "denoising-autoencoder": Picture("mnist", training={"epochs": 6}, shows="reconstructions"),
 }
@@ -77,7 +80,6 @@ def trained(name: str, picture: Picture) -> Model:
         return fit(model, data, Path(folder) / "run", config).model()
 
 
-@torch.no_grad()
 def draw(name: str, picture: Picture) -> None:
     """Write the picture of one model."""
     model = trained(name, picture)
@@ -97,17 +99,41 @@ def reconstructions(model: Model, picture: Picture, generator: torch.Generator) 
     x, _ = load(picture.data).split("test").batch(torch.arange(10))
     flip = torch.rand(x.shape, generator=generator) < 0.3
     corrupted = torch.where(flip, torch.zeros_like(x), x)
-    return torch.cat((x, corrupted, model.decode(model.encode(corrupted))))
+    with torch.no_grad():
+        return torch.cat((x, corrupted, model.decode(model.encode(corrupted))))
+
+
+def readme() -> None:
+    """Write the picture of README.md: test data beside samples of the zoo's models, each with its recorded figure."""
+    data = load("binarized-mnist")
+    generator = torch.Generator().manual_seed(0)
+    chosen = torch.randperm(len(data.split("test")), generator=generator)[:49]
+    panels = {"test data": data.split("test").batch(chosen)[0]}
+    for entry in zoo.entries():
+        if entry.trained and entry.data == data.name:
+            test = json.loads((entry.path / "figures.json").read_text(encoding="utf-8"))["test"]
+            title = f"{entry.model}, {test['nats']:.2f} nats ({test['kind']})"
+            panels[title] = ancestral.load(entry.name).sample(49, generator=generator)
+    figure = Figure(figsize=(4 * len(panels), 4.4), layout="constrained")
+    for i, (title, x) in enumerate(panels.items()):
+        axes = figure.add_subplot(1, len(panels), i + 1)
+        axes.imshow(pictures.image_grid(x, data.event), cmap="gray")
+        axes.set_title(title)
+        axes.axis("off")
+    pictures.save_figure(figure, ASSETS / "readme.png")
+    print("docs/assets/readme.png")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="*", choices=[*PICTURES, []])
+    parser.add_argument("models", nargs="*", choices=[*PICTURES, "readme", []])
     arguments = parser.parse_args()
     for name, picture in PICTURES.items():
         wanted = name in arguments.models if arguments.models else not (ASSETS / "models" / f"{name}.png").exists()
         if wanted:
             draw(name, picture)
+    if "readme" in arguments.models or not (arguments.models or (ASSETS / "readme.png").exists()):
+        readme()
 
 
 if __name__ == "__main__":

@@ -152,35 +152,53 @@ class MADE(Ensemble):
         self.direct = MaskedLinear(event.numel, event.numel, self.head.parameters) if direct else None
         widths = (*hidden, event.numel * self.head.parameters)
         self.embeddings = nn.ModuleList(ConditionEmbedding(condition, n) for n in widths) if condition is not None else None
+        if masks == 1:
+            # Made once: at small batches making masks takes as long as the products. Those of many members would take
+            # memory in proportion to their number.
+            for i, mask in enumerate(self._make_masks(0)):
+                self.register_buffer(f"mask_{i}", mask, persistent=False)
 
     def _degrees(self, member: Tensor | int) -> list[Tensor]:
         index = torch.as_tensor(member, device=self.device).view(1)
         return [self.get_buffer(f"degrees_{i}").index_select(0, index)[0] for i in range(len(self.layers) + 1)]
+
+    def _make_masks(self, member: Tensor | int) -> list[Tensor]:
+        """Return the masks of all layers, of the output, and of the direct connections, where there are some."""
+        degrees = self._degrees(member)
+        hidden = [mask_by_degree(m, below) for m, below in zip(degrees[1:], degrees[:-1], strict=True)]
+        output = mask_by_degree(degrees[0], degrees[-1], strict=True)
+        direct = [mask_by_degree(degrees[0], degrees[0], strict=True)] if self.direct is not None else []
+        return [*hidden, output, *direct]
+
+    def _masks(self, member: Tensor | int) -> list[Tensor]:
+        if self.members > 1:
+            return self._make_masks(member)
+        return [self.get_buffer(f"mask_{i}") for i in range(len(self.layers) + 1 + (self.direct is not None))]
 
     def _embed(self, condition: Tensor | None) -> list[Tensor] | None:
         if self.embeddings is None or condition is None:
             return None
         return [embedding(condition) for embedding in self.embeddings]
 
-    def _network(self, x: Tensor, condition: Tensor | None, degrees: list[Tensor]) -> Tensor:
+    def _network(self, x: Tensor, condition: Tensor | None, masks: list[Tensor]) -> Tensor:
         v = self.event.to_network(x, self.dtype).flatten(1)  # (b, d)
         embedded = self._embed(condition)
         h = v
         for i, layer in enumerate(self.layers):
-            a = layer(h, mask_by_degree(degrees[i + 1], degrees[i]))  # (b, hidden[i])
+            a = layer(h, masks[i])  # (b, hidden[i])
             if embedded is not None:
                 a = a + embedded[i]
             out = F.dropout(self.activation(a), self.dropout, self.training)
             h = h + out if self.residual and i > 0 else out
-        raw = self.output(h, mask_by_degree(degrees[0], degrees[-1], strict=True))  # (b, d * p)
+        raw = self.output(h, masks[len(self.layers)])  # (b, d * p)
         if self.direct is not None:
-            raw = raw + self.direct(v, mask_by_degree(degrees[0], degrees[0], strict=True))
+            raw = raw + self.direct(v, masks[-1])
         if embedded is not None:
             raw = raw + embedded[-1]
         return raw.view(-1, *self.event.shape, self.head.parameters)
 
     def member_forward(self, member: int, x: Tensor, condition: Tensor | None = None) -> Tensor:
-        return self._network(x, condition, self._degrees(member))
+        return self._network(x, condition, self._masks(member))
 
     def member_order(self, member: int) -> Tensor:
         return self.get_buffer("degrees_0")[member].argsort()
@@ -192,7 +210,7 @@ class MADE(Ensemble):
         member: Tensor | int = 0
         if self.members > 1:
             member = torch.randint(self.members, (1,), generator=generator, device=self.device)
-        raw = self._network(x, condition, self._degrees(member))
+        raw = self._network(x, condition, self._masks(member))
         return {"loss": -self.entry_log_prob(raw, x).sum() / len(x)}
 
     # Stepping: a hidden unit is computed once, when the last entry it sees is known, so that all steps together cost

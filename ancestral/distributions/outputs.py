@@ -234,6 +234,8 @@ class GaussianMixture(Output):
     def log_prob(self, value: Tensor) -> Tensor:
         z = (value[..., None] - self.means) * torch.exp(-self.log_scales)
         component = -0.5 * (z * z + _LOG_2PI) - self.log_scales
+        if component.shape[-1] == 1:  # its weight is 1: the sum is the component, and takes longer than it
+            return component[..., 0]
         return torch.logsumexp(F.log_softmax(self.logits, dim=-1) + component, dim=-1)
 
     def draw(self, generator: torch.Generator | None = None) -> Tensor:

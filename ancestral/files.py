@@ -71,6 +71,6 @@ def check_writable(path: Path | str) -> None:
     while not place.exists():
         place = place.parent
     try:
-        os.rmdir(tempfile.mkdtemp(dir=place, prefix=".ancestral-"))
+        Path(tempfile.mkdtemp(dir=place, prefix=".ancestral-")).rmdir()
     except OSError as error:
         raise InvalidInput(f"cannot write {path} ({place}: {error.strerror}): choose another place with -o") from error

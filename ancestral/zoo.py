@@ -119,21 +119,27 @@ def download(repository: str) -> Path:
     Raises:
         InvalidInput: if the hub cannot be reached, or has no such model.
     """
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
+    from ancestral.data.hub import TIMEOUT, offline
+
+    lost = f"there is no run directory {repository!r}, and the hub cannot be reached to look for a repository of that name"
+    advice = "connect to the internet, or give the folder of a saved model"
     try:
-        return Path(snapshot_download(repository, allow_patterns=[CONFIG, WEIGHTS]))
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled, ConnectionError) as error:
-        raise InvalidInput(
-            f"there is no run directory {repository!r}, and the hub cannot be reached to look for a repository of that"
-            " name: connect to the internet, or give the folder of a saved model"
-        ) from error
+        # One question with a time limit: without it the client tries again for minutes where there is no network.
+        revision = None if offline() else HfApi().model_info(repository, timeout=TIMEOUT).sha
+        return Path(snapshot_download(repository, revision=revision, allow_patterns=[CONFIG, WEIGHTS]))
+    except LocalEntryNotFoundError as error:
+        raise InvalidInput(f"{lost}: {advice}") from error
     except (HfHubHTTPError, HFValidationError) as error:
         reason = str(error).splitlines()[0]
         raise InvalidInput(
             f"there is no run directory {repository!r}, and none on the hub that can be read ({reason})"
         ) from error
+    except Exception as error:
+        # The transport's own errors (no route, no name, timeout), whichever HTTP library the hub's client uses.
+        raise InvalidInput(f"{lost} ({type(error).__name__}): {advice}") from error
 
 
 def load(name: str | os.PathLike[str], *, device: str = "cpu") -> "Model":

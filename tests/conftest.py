@@ -30,3 +30,23 @@ def real_data() -> Path:
     if not root or not Path(root).is_dir():
         pytest.skip("needs real data: set ANCESTRAL_DATA to the folder that holds them")
     return Path(root)
+
+
+@pytest.fixture(scope="session")
+def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run directory of a small MADE, trained for a moment on some of the digits."""
+    from ancestral.verbs.fit import fit
+
+    folder = tmp_path_factory.mktemp("digits") / "made"
+    options = {"hidden": (16,), "epochs": 1, "samples": 4, "loggers": ("csv",)}
+    return fit("made", "digits", output=folder, data_options={"limit": 100}, progress=False, **options).path
+
+
+@pytest.fixture(scope="session")
+def conditional_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run directory of a small MADE of digits given their label."""
+    from ancestral.verbs.fit import fit
+
+    folder = tmp_path_factory.mktemp("digits") / "conditional"
+    options = {"hidden": (16,), "epochs": 1, "samples": 0, "loggers": ("csv",)}
+    return fit("made", "digits", output=folder, condition="label", data_options={"limit": 100}, progress=False, **options).path

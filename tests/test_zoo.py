@@ -1,0 +1,116 @@
+import json
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import huggingface_hub
+import pytest
+from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
+
+import ancestral
+from ancestral import zoo
+from ancestral.errors import InvalidInput
+
+
+@pytest.fixture
+def own_zoo(tmp_path: Path, digits_run: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    place = tmp_path / "zoo"
+    for name in ("config.json", "model.safetensors"):
+        (place / "digits-made").mkdir(parents=True, exist_ok=True)
+        shutil.copy(digits_run / name, place / "digits-made" / name)
+    test = {"nats": 100.0, "bits_per_dim": 2.25, "kind": "exact"}
+    (place / "digits-made" / "figures.json").write_text(json.dumps({"test": test}))
+    (place / "digits-planned").mkdir()
+    (place / "digits-planned" / "recipe.yaml").write_text("model: made\ndata: digits\n")
+    (place / "notes").mkdir()
+    monkeypatch.setenv("ANCESTRAL_ZOO", str(place))
+    monkeypatch.chdir(tmp_path)
+    return place
+
+
+def test_names_figures_and_recipes_are_listed(own_zoo):
+    entries = {entry.name: entry for entry in zoo.entries() if entry.path.parent == own_zoo}
+    assert set(entries) == {"digits-made", "digits-planned"}
+    made = entries["digits-made"]
+    assert (made.model, made.data, made.trained) == ("made", "digits", True)
+    assert made.figure == "100.00 nats, 2.250 bits/dim, exact"
+    assert not entries["digits-planned"].trained
+    assert entries["digits-planned"].figure == ""
+
+
+def test_a_zoo_name_a_folder_and_a_path_load(own_zoo, digits_run):
+    for name in ("digits-made", str(digits_run), digits_run, "zoo/digits-made"):
+        model = ancestral.load(name)
+        assert model.name == "made"
+        assert not model.training
+
+
+def test_near_matches(own_zoo):
+    with pytest.raises(InvalidInput, match=r"Did you mean digits-made.*`ancestral zoo` lists"):
+        zoo.find("digits-mad")
+    with pytest.raises(InvalidInput, match=r"no weights: train it with `ancestral fit --config .*recipe.yaml"):
+        zoo.find("digits-planned")
+
+
+def test_a_file_and_a_missing_path_are_no_repositories(own_zoo, monkeypatch):
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: pytest.fail("asked the hub"))
+    for name in ("zoo/absent", "/nowhere/absent", "a/b/c", "../absent"):
+        with pytest.raises(InvalidInput, match="there is no model"):
+            zoo.find(name)
+    with pytest.raises(InvalidInput, match="is a file"):
+        zoo.find(own_zoo / "digits-made" / "config.json")
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    """A hub that answers with what the test puts in: the answer to each of the two requests, or an error."""
+    answers = {"info": SimpleNamespace(sha="abc"), "snapshot": None, "asked": []}
+
+    def answer(kind):
+        def respond(*args, **options):
+            answers["asked"].append((kind, *args[-1:], options))
+            if isinstance(answers[kind], Exception):
+                raise answers[kind]
+            return answers[kind]
+
+        return respond
+
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", answer("info"))
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", answer("snapshot"))
+    return answers
+
+
+def test_a_repository_is_fetched_without_code_or_pickles(own_zoo, digits_run, hub):
+    hub["snapshot"] = str(digits_run)
+    assert ancestral.load("someone/digits").name == "made"
+    assert hub["asked"] == [
+        ("info", "someone/digits", {"timeout": 5.0}),
+        ("snapshot", "someone/digits", {"revision": "abc", "allow_patterns": ["config.json", "model.safetensors"]}),
+    ]
+
+
+@pytest.mark.parametrize(("kind", "error"), [("info", ConnectionError("down")), ("snapshot", LocalEntryNotFoundError("cut"))])
+def test_an_unreachable_hub(own_zoo, hub, kind, error):
+    hub[kind] = error
+    with pytest.raises(InvalidInput, match="'someone/digits', and the hub cannot be reached"):
+        zoo.find("someone/digits")
+
+
+def test_offline_the_cache_is_asked_and_the_hub_is_not(own_zoo, hub, digits_run, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    hub["snapshot"] = str(digits_run)
+    assert zoo.find("someone/digits") == digits_run
+    assert [kind for kind, *_ in hub["asked"]] == ["snapshot"]
+
+
+def test_a_repository_that_is_not_there(own_zoo, hub):
+    hub["info"] = RepositoryNotFoundError("404 Client Error\nmore", response=SimpleNamespace(headers={}, request=None))
+    with pytest.raises(InvalidInput, match=r"none on the hub that can be read \(404 Client Error\)"):
+        zoo.find("someone/digits")
+
+
+def test_damaged_figures_are_named(own_zoo):
+    (own_zoo / "digits-made" / "figures.json").write_text("{")
+    with pytest.raises(InvalidInput, match=r"figures\.json is not JSON"):
+        zoo.entries()

@@ -1,0 +1,74 @@
+import io
+import math
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ancestral.data import ArraySplit, Data
+from ancestral.errors import InvalidInput
+from ancestral.event import Event
+from ancestral.verbs.baselines import CODECS, _file_size, _mosaic, codecs, independent_entries
+
+
+def images(n=20, shape=(1, 4, 4), levels=5, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    x = [torch.randint(levels, (k, *shape), generator=generator, dtype=torch.uint8) for k in (3 * n, n)]
+    return Data("noise", Event.integers(shape, levels), {"train": ArraySplit(x[0]), "test": ArraySplit(x[1])})
+
+
+def test_independent_entries_by_hand():
+    x = torch.tensor([[0], [0], [0], [1]], dtype=torch.uint8)
+    data = Data("coin", Event.binary((1,)), {"train": ArraySplit(x), "test": ArraySplit(x[2:])})
+    heads, tails = -math.log2(3.5 / 5), -math.log2(1.5 / 5)
+    found = independent_entries(data)
+    assert found.bits_per_dim == pytest.approx((heads + tails) / 2)
+    assert found.standard_error == pytest.approx((tails - heads) / 2)
+
+
+def test_uniform_noise_costs_its_entropy():
+    assert independent_entries(images(n=2000)).bits_per_dim == pytest.approx(math.log2(5), abs=0.01)
+
+
+def test_probabilities_of_unseen_levels_are_not_zero():
+    data = images()
+    data.splits["train"] = ArraySplit(torch.zeros(9, 1, 4, 4, dtype=torch.uint8))
+    assert math.isfinite(independent_entries(data).bits_per_dim)
+
+
+@pytest.mark.parametrize("shape", [(1, 4, 4), (3, 5, 4)])
+def test_codecs_are_lossless_and_counted_in_bits_per_entry(shape):
+    data = images(shape=shape, levels=256)
+    x = data.splits["test"].x
+    buffer = io.BytesIO()
+    mosaic = _mosaic(x)
+    pixels = mosaic.permute(1, 2, 0).numpy().squeeze()
+    for name, options in CODECS.items():
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, **options)
+        with Image.open(buffer) as image:
+            decoded = np.asarray(image.convert("RGB" if shape[0] == 3 else "L"))
+        assert np.array_equal(decoded, pixels), name
+        assert _file_size(mosaic, options) == len(buffer.getvalue())
+    found = {b.name: b for b in codecs(data)}
+    assert len(found) == 4
+    one, each = found["PNG, all images in one file"], found["PNG, a file for each image"]
+    assert 8.0 <= one.bits_per_dim < each.bits_per_dim, "noise cannot be compressed"
+    assert one.standard_error is None
+    assert each.standard_error is not None
+
+
+def test_a_mosaic_holds_every_image():
+    x = torch.arange(5 * 2 * 3, dtype=torch.uint8).view(5, 1, 2, 3)
+    mosaic = _mosaic(x)
+    assert mosaic.shape == (1, 4, 9)
+    assert torch.equal(mosaic[:, 2:, 3:6], x[4])
+
+
+def test_refused():
+    real = Data("table", Event.real((2,)), {"train": ArraySplit(torch.zeros(3, 2)), "test": ArraySplit(torch.zeros(3, 2))})
+    with pytest.raises(InvalidInput, match="expected data with levels"):
+        independent_entries(real)
+    with pytest.raises(InvalidInput, match="expected grey or RGB images"):
+        codecs(real)

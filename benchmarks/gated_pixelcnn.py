@@ -33,8 +33,9 @@ def images(settings: Settings) -> Tensor:
 
 def _our(layers: int, channels: int, settings: Settings) -> GatedPixelCNN:
     side = 8 if settings.tiny else 28
-    # The peer has skip connections and no embedding of positions.
-    options: dict[str, Any] = {"layers": layers, "channels": channels, "head_channels": HEAD, "skip": True, "positions": False}
+    # The peer has kernels of 3 x 3, skip connections and no embedding of positions.
+    options: dict[str, Any] = {"layers": layers, "channels": channels, "kernel": 3, "head_channels": HEAD}
+    options |= {"skip": True, "positions": False}
     return GatedPixelCNN(Event.binary((1, side, side)), **options)
 
 

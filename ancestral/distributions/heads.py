@@ -1,7 +1,6 @@
 """Heads by name: which distribution an entry of an event has, and how many raw parameters it needs."""
 
 import functools
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -44,23 +43,6 @@ class Head:
     def __call__(self, raw: Tensor) -> Output:
         """Return the distributions that `raw`, (..., parameters), stands for."""
         return self.build(raw)
-
-    def initial(self) -> Tensor:
-        """Return raw parameters of one entry to begin training from, (parameters,): the bias of a last layer.
-
-        Components of a mixture are set apart, over the range of the data on the network's scale: from equal ones,
-        training takes several times as long to tell them apart. All else is 0.
-
-        >>> make_head(Event.real((1,)), components=3).initial()[3:6]
-        tensor([-1.5000,  0.0000,  1.5000])
-        """
-        raw = torch.zeros(self.parameters)
-        if self.name in ("logistic-mixture", "gaussian-mixture") and self.parameters > 3:
-            _, means, log_scales = raw.chunk(3)
-            reach = 1.0 if self.event.discrete else 1.5
-            means.copy_(torch.linspace(-reach, reach, len(means)))
-            log_scales.fill_(math.log(reach / 2))
-        return raw
 
     def log_prob(self, raw: Tensor, x: Tensor) -> Tensor:
         """Return log p of each entry of data, on the event's own measure.

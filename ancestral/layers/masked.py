@@ -38,18 +38,17 @@ class MaskedLinear(nn.Module):
         inputs: entries of x.
         outputs: groups of outputs that share a row of the mask.
         values: outputs v of each group.
-        bias: the values' biases at first, (values,); 0 where not given.
 
     >>> layer = MaskedLinear(3, 2)
     >>> bool((layer(torch.ones(1, 3), torch.zeros(2, 3)) == layer.bias.view(1, 2)).all())
     True
     """
 
-    def __init__(self, inputs: int, outputs: int, values: int = 1, bias: Tensor | None = None) -> None:
+    def __init__(self, inputs: int, outputs: int, values: int = 1) -> None:
         super().__init__()
         bound = 1.0 / math.sqrt(max(inputs, 1))
         self.weight = nn.Parameter(torch.empty(outputs, values, inputs).uniform_(-bound, bound))
-        self.bias = nn.Parameter(torch.zeros(outputs, values) if bias is None else bias.repeat(outputs, 1))
+        self.bias = nn.Parameter(torch.zeros(outputs, values))
 
     def masked_weight(self, mask: Tensor) -> Tensor:
         """Return the weights that `mask`, (outputs, inputs), leaves, (outputs, values, inputs)."""

@@ -27,7 +27,6 @@ class PrefixNetwork(nn.Module):
         values: outputs of each entry.
         activation: f, one of `ACTIVATIONS`.
         scaled: whether there are factors rho_d, which start at 1.
-        bias: each entry's b_d at first, (values,); 0 where not given.
 
     Raises:
         InvalidInput: for an unknown activation or a size below 1.
@@ -36,15 +35,7 @@ class PrefixNetwork(nn.Module):
     torch.Size([2, 5, 3])
     """
 
-    def __init__(
-        self,
-        inputs: int,
-        hidden: int,
-        values: int = 1,
-        activation: str = "sigmoid",
-        scaled: bool = False,
-        bias: Tensor | None = None,
-    ) -> None:
+    def __init__(self, inputs: int, hidden: int, values: int = 1, activation: str = "sigmoid", scaled: bool = False) -> None:
         super().__init__()
         check_sizes("hidden", (hidden,))
         check_choice("activation", activation, tuple(ACTIVATIONS))
@@ -54,7 +45,7 @@ class PrefixNetwork(nn.Module):
         self.bias = nn.Parameter(torch.zeros(hidden))
         self.scale = nn.Parameter(torch.ones(inputs)) if scaled else None
         self.output_weight = nn.Parameter(torch.empty(inputs, values, hidden).uniform_(-bound_out, bound_out))
-        self.output_bias = nn.Parameter(torch.zeros(inputs, values) if bias is None else bias.repeat(inputs, 1))
+        self.output_bias = nn.Parameter(torch.zeros(inputs, values))
 
     def start(self, n: int, shift: Tensor | None = None) -> Tensor:
         """Return the running sum before any entry, (n, hidden).
@@ -97,7 +88,7 @@ class PrefixNetwork(nn.Module):
         datum, place = begin // size, begin % size
         columns = torch.arange(size)
         before = x.index_select(0, datum) * (columns < place[:, None])  # (rows, size)
-        h = self.activation(a.index_select(0, datum).addmm_(before, weight))  # (rows, h)
+        h = self.activation(torch.addmm(a.index_select(0, datum), before, weight))  # (rows, h)
         row = fresh.flatten().cumsum(0) - 1
         # Most of these products are not asked for; even so they take less time than the sums they replace.
         return F.linear(h, head).flatten().index_select(0, row * size + columns.repeat(n)).view(n, size)

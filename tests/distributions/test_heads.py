@@ -89,29 +89,3 @@ def test_heads_can_be_sent_to_another_process(name: str) -> None:
     head = make_head(event, name)
     raw, x = torch.randn(2, 3, head.parameters), torch.ones(2, 3)
     assert torch.equal(pickle.loads(pickle.dumps(head)).log_prob(raw, x), head.log_prob(raw, x))
-
-
-@pytest.mark.parametrize(
-    ("event", "name", "components"),
-    [
-        (Event.binary((1,)), "auto", 1),
-        (Event.integers((1,), 5), "softmax", 1),
-        (Event.integers((1,), 5), "logistic-mixture", 4),
-        (Event.integers((1,), 5), "logistic-mixture", 1),
-        (Event.real((1,)), "auto", 1),
-        (Event.real((1,)), "auto", 5),
-    ],
-)
-def test_training_begins_from_components_that_differ(event: Event, name: str, components: int) -> None:
-    head = make_head(event, name, components)
-    raw = head.initial()
-    assert raw.shape == (head.parameters,)
-    if components == 1:
-        assert not raw.any()
-        return
-    logits, means, log_scales = raw.chunk(3)
-    assert not logits.any()
-    assert bool((means.diff() > 0).all())
-    torch.testing.assert_close(means, -means.flip(0))
-    # Neighbours overlap: no value between two components is far from both.
-    assert bool((means.diff() < 2 * log_scales.exp()[0]).all())

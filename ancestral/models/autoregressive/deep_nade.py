@@ -99,7 +99,6 @@ class DeepNADE(Ensemble):
         self.layers = nn.ModuleList(nn.Linear(m, n) for m, n in pairwise(hidden))
         outputs = event.numel * self.head.parameters
         self.output = nn.Linear(hidden[-1], outputs)
-        self.output.bias = nn.Parameter(self.head.initial().repeat(event.numel))
         self.embeddings = (
             nn.ModuleList(ConditionEmbedding(condition, n) for n in (*hidden, outputs)) if condition is not None else None
         )

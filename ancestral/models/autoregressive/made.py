@@ -148,7 +148,7 @@ class MADE(Ensemble):
             self.register_buffer(f"degrees_{i}", torch.from_numpy(degrees), persistent=False)
         sizes = (event.numel, *hidden)
         self.layers = nn.ModuleList(MaskedLinear(m, n) for m, n in zip(sizes[:-1], hidden, strict=True))
-        self.output = MaskedLinear(sizes[-1], event.numel, self.head.parameters, self.head.initial())
+        self.output = MaskedLinear(sizes[-1], event.numel, self.head.parameters)
         self.direct = MaskedLinear(event.numel, event.numel, self.head.parameters) if direct else None
         widths = (*hidden, event.numel * self.head.parameters)
         self.embeddings = nn.ModuleList(ConditionEmbedding(condition, n) for n in widths) if condition is not None else None

@@ -66,7 +66,7 @@ class NADE(AutoregressiveModel):
     ) -> None:
         super().__init__(event, condition)
         self.head = make_head(event, head, components)
-        self.network = PrefixNetwork(event.numel, hidden, self.head.parameters, activation, self.scaled, self.head.initial())
+        self.network = PrefixNetwork(event.numel, hidden, self.head.parameters, activation, self.scaled)
         order = torch.arange(event.numel) if order_seed is None else random_orders(event.numel, 1, order_seed)[0]
         self.register_buffer("order_of_entries", order, persistent=False)
         outputs = event.numel * self.head.parameters

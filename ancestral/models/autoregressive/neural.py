@@ -70,7 +70,7 @@ class NeuralConditionals(AutoregressiveModel):
         self.activation, self.hidden, self.shared = ACTIVATIONS[activation], hidden, shared
         d, p = event.numel, self.head.parameters
         self.groups = MaskedLinear(d, d, hidden)
-        self.output = MaskedLinear(d * hidden if shared else hidden, d, p, self.head.initial())
+        self.output = MaskedLinear(d * hidden if shared else hidden, d, p)
         self.direct = MaskedLinear(d, d, p) if direct else None
         self.embeddings = (
             nn.ModuleList(ConditionEmbedding(condition, n) for n in (d * hidden, d * p)) if condition is not None else None

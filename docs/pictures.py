@@ -64,7 +64,7 @@ PICTURES = {
     "vae": Picture("binarized-mnist", training={"epochs": 8}),
     "realnvp": Picture("digits", training={"epochs": 20}),
     "gan": Picture("mnist", training={"epochs": 8}, condition="label"),
-    "rbm": Picture("binarized-mnist", training={"epochs": 8}),
+    "rbm": Picture("binarized-mnist", options={"persistent": True}, training={"epochs": 8}),
     "denoising-autoencoder": Picture("mnist", training={"epochs": 6}, shows="reconstructions"),
 }
 
@@ -90,7 +90,10 @@ def draw(name: str, picture: Picture) -> None:
         x = model.sample(n, pictures.example_conditions(model.condition, n), generator=generator)
     else:
         x = reconstructions(model, picture, generator)
-    pictures.samples(model.event, x, path)
+    if picture.shows == "samples":
+        pictures.samples(model.event, x, path)
+    else:
+        pictures.save_image(pictures.image_grid(x, model.event, columns=10), path)
     print(f"{path.relative_to(ASSETS.parents[1])}: {name} on {picture.data}")
 
 

@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as error:
         if debug:
             raise
-        print(f"\nancestral: {error or 'interrupted'}", file=sys.stderr)
+        print(f"\nancestral: {str(error) or 'interrupted'}", file=sys.stderr)
         return 130
     except (InvalidInput, Unsupported, ArgumentError, OSError) as error:
         if debug:

@@ -31,7 +31,7 @@ def make_parser(command: str, usage: str, description: str) -> ArgumentParser:
         description=description,
         formatter_class=_Formatter,
         exit_on_error=False,
-        default_meta=False,
+        allow_abbrev=False,
     )
 
 

@@ -35,8 +35,7 @@ def run(argv: Sequence[str]) -> int:
     x = sample(
         model,
         config.get("count", 64),
-        config.get("condition"),
-        **arguments(config, sample),
+        **{**arguments(config, sample), "condition": config.get("condition")},
     )
     save(x, model.event, output)
     print(f"wrote {len(x)} samples ({model.event}) to {output}", file=sys.stderr)

@@ -9,12 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ancestral.data import cache
 from ancestral.data.material import SPLIT_NAMES, Columns, Material, canonical_splits
 from ancestral.errors import InvalidInput, near_matches
 from ancestral.event import Event
 
-HASHED = 32 * 2**20
-"""Content up to this many bytes is identified by its sha256 in the record."""
 _DATA_KEYS = ("", "x", "data", "images", "arr_0")
 _SCAN = 2**24
 
@@ -118,7 +117,7 @@ def _unpack(bits: NDArray[Any], shape: tuple[int, ...], what: str) -> NDArray[np
 
 
 def _sha256(arrays: list[NDArray[Any]]) -> str | None:
-    if sum(a.nbytes for a in arrays) > HASHED:
+    if sum(a.nbytes for a in arrays) > cache.HASHED:
         return None
     digest = hashlib.sha256()
     for array in arrays:

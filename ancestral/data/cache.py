@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -15,6 +15,8 @@ from numpy.typing import DTypeLike, NDArray
 
 from ancestral.errors import InvalidInput
 
+HASHED = 32 * 2**20
+"""Content up to this many bytes is identified by its sha256 in the record."""
 FORMAT = 1
 """Part of every key: raised when what is stored under a key changes."""
 
@@ -28,6 +30,18 @@ def stamp(files: Iterable[Path]) -> list[tuple[str, int, int]]:
     """Return path, size and time of change of each file: what says that a cached copy is still good."""
     stats = [(str(path.resolve()), path.stat()) for path in sorted(files)]
     return [(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats]
+
+
+def describe(files: Sequence[Path]) -> dict[str, Any]:
+    """Return facts that identify files: name, size, and sha256 where they are small; of many, their number and size."""
+    if len(files) > 16:
+        return {"files": {"count": len(files), "bytes": sum(path.stat().st_size for path in files)}}
+    facts = []
+    for path in files:
+        size = path.stat().st_size
+        digest = {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()} if size <= HASHED else {}
+        facts.append({"name": path.name, "bytes": size, **digest})
+    return {"files": facts}
 
 
 def entry(key: Mapping[str, Any], build: Callable[[Path], None]) -> Path:
@@ -80,6 +94,22 @@ def require_space(path: Path, size: int) -> None:
         raise InvalidInput(
             f"the decoded data take {size / 2**30:.1f} GiB in the cache {path.parent}, which has {free / 2**30:.1f} GiB free:"
             " set XDG_CACHE_HOME to a larger disk, pass a smaller size=, or stream=True"
+        )
+
+
+def require_memory(size: int, what: str, instead: str) -> None:
+    """Raise if `size` bytes are more than half of the machine's memory; `instead` says what is read without it.
+
+    Raises:
+        InvalidInput: with both figures.
+    """
+    if not hasattr(os, "sysconf"):  # Windows does not say
+        return
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if size > memory // 2:
+        raise InvalidInput(
+            f"{what} takes {size / 2**30:.1f} GiB in memory, expected at most half of the {memory / 2**30:.1f} GiB there are:"
+            f" {instead}"
         )
 
 

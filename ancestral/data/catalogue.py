@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ancestral.data.columnar import from_rows
-from ancestral.data.files import describe_files, parquet_rows, read_path, root
+from ancestral.data.files import parquet_rows, read_path, root
 from ancestral.data.hub import hub_rows
 from ancestral.data.material import Columns, Material, Options
 from ancestral.errors import InvalidInput
@@ -71,8 +71,7 @@ class Known:
                 " that has it (docs/data.md says where each data set comes from)"
             )
         material = self.read(self, options)
-        facts = describe_files(self.paths) if self.files and self.available and "files" not in material.record else {}
-        return replace(material, what=self.name, about=self.about, record={"source": self.name, **material.record, **facts})
+        return replace(material, what=self.name, about=self.about, record={"source": self.name, **material.record})
 
 
 def find(name: str) -> Known | None:

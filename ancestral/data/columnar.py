@@ -36,12 +36,25 @@ class Rows:
         opener: gives the splits, each a `datasets.Dataset` or `IterableDataset`; called when first needed.
         stamp: JSON-able: what says that a decoded copy is still good.
         holds_images: whether it is known, without looking, that there is a column of images.
+        files: the files, where they are here.
+        revision: the commit, where they come from the hub.
     """
 
-    def __init__(self, what: str, opener: Callable[[], Mapping[str, Any]], stamp: Any, holds_images: bool = False) -> None:
+    def __init__(
+        self,
+        what: str,
+        opener: Callable[[], Mapping[str, Any]],
+        stamp: Any,
+        *,
+        holds_images: bool = False,
+        files: Sequence[Path] = (),
+        revision: str | None = None,
+    ) -> None:
         self.what = what
         self.stamp = stamp
         self.holds_images = holds_images
+        self.files = files
+        self.revision = revision
         self._opener = opener
 
     @cached_property
@@ -50,6 +63,16 @@ class Rows:
         return dict(self._opener())
 
     @property
+    def takes(self) -> set[str]:
+        """Options that such a source takes, whatever its columns hold."""
+        return STREAM_OPTIONS if self.files else STREAM_OPTIONS | HUB_OPTIONS
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """Facts that identify the rows."""
+        return {"source": self.what, "revision": self.revision, **(cache.describe(self.files) if self.files else {})}
+
+    @cached_property
     def features(self) -> dict[str, Any]:
         """The columns' types, by name."""
         first = next(iter(self.splits.values()))
@@ -58,6 +81,10 @@ class Rows:
     def read(self, split: str, columns: Sequence[str]) -> Iterator[Any]:
         """Yield the rows of `split` in order, undecoded, as Arrow tables of `columns`."""
         yield from self.splits[split].select_columns(list(columns)).with_format("arrow").iter(batch_size=CHUNK)
+
+    def _cells(self, split: str, column: str) -> Iterator[Any]:
+        for table in self.read(split, [column]):
+            yield from table.column(column).to_pylist()
 
     # Columns by what they hold
 
@@ -105,13 +132,12 @@ class Rows:
         names = getattr(self.features[column], "names", None)
         values = {}
         for split in self.splits:
-            cells = [table.column(column).to_pylist() for table in self.read(split, [column])]
-            flat = [cell for chunk in cells for cell in chunk]
-            if None in flat:
+            cells = list(self._cells(split, column))
+            if None in cells:
                 raise InvalidInput(
-                    f"column {column!r} of {self.what} is empty in row {flat.index(None)} of {split}: fill it or drop the row"
+                    f"column {column!r} of {self.what} is empty in row {cells.index(None)} of {split}: fill it or drop the row"
                 )
-            values[split] = np.asarray(flat)
+            values[split] = np.asarray(cells)
         return values, names
 
     def images(self, asked: str | None, form: ImageFormat) -> tuple[dict[str, NDArray[np.uint8]], int]:
@@ -134,27 +160,24 @@ class Rows:
         for i, split in enumerate(self.splits):
             with ExitStack() as stack:
                 writer: cache.ArrayWriter | None = None
-                row = 0
-                for table in self.read(split, [column]):
-                    cells = table.column(column).to_pylist()
-                    pixels = decoder(cells, [f"image {row + k} of {split}" for k in range(len(cells))])
+                for row, cell in enumerate(self._cells(split, column)):
+                    pixels = decoder([cell], [f"image {row} of {split}"])
                     if writer is None:
-                        cache.require_space(into, pixels[0].nbytes * self._count(split))
+                        cache.require_space(into, pixels.nbytes * self._count())
                         writer = stack.enter_context(cache.ArrayWriter(into / f"{i}.npy", pixels.shape[1:], np.uint8))
                     writer.append(pixels)
-                    row += len(cells)
                 if writer is None:
                     raise InvalidInput(f"the split {split!r} of {self.what} is empty: leave it out")
         facts = {"splits": list(self.splits), "levels": decoder.levels}
         (into / "facts.json").write_text(json.dumps(facts))
 
-    def _count(self, split: str) -> int:
-        """Return the number of rows of `split`, or 0 where only reading it tells."""
-        dataset = self.splits[split]
-        if hasattr(dataset, "__len__"):
-            return len(dataset)
-        known = (dataset.info.splits or {}).get(split)
-        return int(known.num_examples or 0) if known else 0
+    def _count(self) -> int:
+        """Return the number of rows of all splits, or 0 where only reading them tells."""
+        import pyarrow.parquet as pq
+
+        if self.files:
+            return sum(pq.read_metadata(path).num_rows if path.suffix == ".parquet" else 1 for path in self.files)
+        return sum(len(dataset) if hasattr(dataset, "__len__") else 0 for dataset in self.splits.values())
 
 
 def from_rows(rows: Rows, options: Options) -> Material:
@@ -165,9 +188,8 @@ def from_rows(rows: Rows, options: Options) -> Material:
     """
     if not rows.holds_images and rows.image_column(options.image) is None:
         return _table(rows, options)
-    refuse_unused(rows.what, options, IMAGE_OPTIONS | STREAM_OPTIONS | HUB_OPTIONS)
+    refuse_unused(rows.what, options, IMAGE_OPTIONS | rows.takes)
     x, levels = rows.images(options.image, ImageFormat(options.gray, options.image_size))
-    record: dict[str, Any] = {"source": rows.what}
     steps = []
     if options.gray:
         steps.append("gray: 0.299 R + 0.587 G + 0.114 B")
@@ -182,10 +204,10 @@ def from_rows(rows: Rows, options: Options) -> Material:
     return Material(
         rows.what,
         canonical_splits(x),
-        takes=IMAGE_OPTIONS | STREAM_OPTIONS | HUB_OPTIONS,
+        takes=IMAGE_OPTIONS | rows.takes,
         column=column,
         levels=levels,
-        record=record,
+        record=rows.record,
         steps=steps,
     )
 
@@ -196,7 +218,9 @@ def _table(rows: Rows, options: Options) -> Material:
 
     from ancestral.data.tables import from_frames
 
-    refuse_unused(rows.what, options, {"columns"} | STREAM_OPTIONS | HUB_OPTIONS)
+    refuse_unused(rows.what, options, {"columns"} | rows.takes)
+    if rows.files:
+        cache.require_memory(_unpacked(rows.files), rows.what, "choose columns=, or read it with stream=True")
     wanted = [*(options.columns or ()), *options.condition_columns]
     for name in wanted:
         rows.require(name, "columns= or condition")
@@ -206,7 +230,8 @@ def _table(rows: Rows, options: Options) -> Material:
         for split in rows.splits
     }
     material = from_frames(frames, rows.what, options)
-    material.takes |= STREAM_OPTIONS | HUB_OPTIONS
+    material.takes |= rows.takes
+    material.record |= rows.record
     classes = {name: getattr(rows.features[name], "names", None) for name in options.condition_columns}
     plain = material.column
 
@@ -216,3 +241,11 @@ def _table(rows: Rows, options: Options) -> Material:
 
     material.column = column
     return material
+
+
+def _unpacked(files: Sequence[Path]) -> int:
+    """Return the bytes that the tables of parquet files claim to take."""
+    import pyarrow.parquet as pq
+
+    # Repeated values are stored once: the number of cells says more than the bytes.
+    return sum(8 * found.num_rows * found.num_columns for found in map(pq.read_metadata, files))

@@ -39,6 +39,10 @@ def _label(column: Columns, what: str) -> tuple[dict[str, Tensor], Event, list[s
     values, names = column
     if any(array.ndim != 1 for array in values.values()):
         raise InvalidInput(f"{what} holds lists, expected one class for each datum")
+    if any(array.dtype.kind == "O" and not all(isinstance(v, str | bool | int) for v in array) for array in values.values()):
+        raise InvalidInput(
+            f"{what} holds neither classes nor numbers, expected text, integers or floats: choose another column"
+        )
     if names is not None:
         low, high = min(int(a.min()) for a in values.values()), max(int(a.max()) for a in values.values())
         if low < 0 or high >= len(names):

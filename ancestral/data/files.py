@@ -1,6 +1,5 @@
 """Files and folders to material: image folders, parquet, npz, npy, CSV."""
 
-import hashlib
 import os
 import re
 import zipfile
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ancestral.data import cache
-from ancestral.data.arrays import HASHED, from_arrays
+from ancestral.data.arrays import from_arrays
 from ancestral.data.columnar import Rows
 from ancestral.data.images import SUFFIXES, find_images
 from ancestral.data.material import SPLIT_NAMES, Material, Options
@@ -69,12 +68,13 @@ def read_path(path: Path, options: Options) -> Material | Rows:
 
 def parquet_rows(files: Mapping[str, Sequence[Path]], what: str) -> Rows:
     """Return the rows of parquet files, by split."""
+    flat = [path for paths in files.values() for path in paths]
 
     def opener() -> Mapping[str, Any]:
         import pyarrow
         from datasets import load_dataset
 
-        for path in (path for paths in files.values() for path in paths):
+        for path in flat:
             try:
                 pyarrow.parquet.read_schema(path)
             except (pyarrow.ArrowException, OSError) as error:
@@ -82,7 +82,7 @@ def parquet_rows(files: Mapping[str, Sequence[Path]], what: str) -> Rows:
         names = {split: [str(path) for path in paths] for split, paths in files.items()}
         return load_dataset("parquet", data_files=names, streaming=True)
 
-    return Rows(what, opener, {split: cache.stamp(paths) for split, paths in files.items()})
+    return Rows(what, opener, {split: cache.stamp(paths) for split, paths in files.items()}, files=flat)
 
 
 def _folder(path: Path, options: Options) -> Material | Rows:
@@ -130,19 +130,19 @@ def _image_folder(path: Path, images: Sequence[Path]) -> Rows:
 
         return load_dataset("imagefolder", data_dir=str(path), streaming=True)
 
-    return Rows(f"the folder {path}", opener, cache.stamp(images), holds_images=True)
+    return Rows(f"the folder {path}", opener, cache.stamp(images), holds_images=True, files=images)
 
 
 def _files(files: dict[str, list[Path]], what: str, options: Options) -> Material | Rows:
-    from ancestral.data import tables  # pandas takes half a second to import
-
     suffix = next(iter(files.values()))[0].suffix
     flat = [path for paths in files.values() for path in paths]
     if suffix == ".parquet":
         return parquet_rows(files, what)
     if suffix in (".csv", ".tsv"):
+        from ancestral.data import tables  # pandas takes half a second to import
+
         for path in flat:
-            _bound(path.stat().st_size * 4, str(path), "parquet")
+            cache.require_memory(path.stat().st_size * 4, str(path), "store it as parquet and read it with stream=True")
         material = tables.from_frames({split: tables.read_csv(paths) for split, paths in files.items()}, what, options)
     elif suffix == ".npz":
         if len(flat) > 1:
@@ -152,18 +152,8 @@ def _files(files: dict[str, list[Path]], what: str, options: Options) -> Materia
         material = _npz(flat[0], options)
     else:
         material = from_arrays({"x" if len(flat) == 1 else path.stem: read_npy(path) for path in flat}, what)
-    material.record = {**material.record, **describe_files(flat)}
+    material.record = {**material.record, **cache.describe(flat)}
     return material
-
-
-def describe_files(files: Sequence[Path]) -> dict[str, Any]:
-    """Return facts that identify files: path, size, and sha256 where they are small."""
-    facts = []
-    for path in files[:64]:
-        size = path.stat().st_size
-        digest = {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()} if size <= HASHED else {}
-        facts.append({"name": path.name, "bytes": size, **digest})
-    return {"files": facts, "sha256": None}
 
 
 def read_npy(path: Path) -> NDArray[Any]:
@@ -190,12 +180,12 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
     try:
         with zipfile.ZipFile(path) as archive:
             claimed = sum(info.file_size for info in archive.infolist())
-        _bound(claimed, str(path), ".npy, which is memory-mapped")
+        cache.require_memory(claimed, str(path), "store its arrays as .npy files, which are memory-mapped")
         with np.load(path, allow_pickle=False) as arrays:
             return {key: arrays[key] for key in arrays.files}
     except InvalidInput:
         raise
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, OSError, EOFError, MemoryError, zipfile.BadZipFile) as error:
         raise InvalidInput(
             f"{path} is not an .npz file of numbers ({error}): save it with numpy.savez, without objects"
         ) from error
@@ -208,15 +198,3 @@ def _npz(path: Path, options: Options) -> Material:
 
         return tables.from_regression(arrays, str(path), options)
     return from_arrays(arrays, str(path))
-
-
-def _bound(size: int, what: str, instead: str) -> None:
-    """Raise if `size` bytes are more than half of the machine's memory."""
-    if not hasattr(os, "sysconf"):  # Windows does not say
-        return
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if size > memory // 2:
-        raise InvalidInput(
-            f"{what} takes {size / 2**30:.1f} GiB in memory, expected at most half of the {memory / 2**30:.1f} GiB there are:"
-            f" store it as {instead}"
-        )

@@ -52,7 +52,8 @@ def hub_rows(name: str, options: Options, otherwise: str) -> Rows:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise InvalidInput(f"the hub's data set {name} cannot be loaded ({reason}): {otherwise}") from error
 
-    return Rows(f"the hub's {name}", opener, {"hub": name, "subset": options.subset, "revision": revision})
+    stamp = {"hub": name, "subset": options.subset, "revision": revision}
+    return Rows(f"the hub's {name}", opener, stamp, revision=revision)
 
 
 def _ask(name: str, revision: str | None, otherwise: str) -> str | None:

@@ -120,6 +120,8 @@ def _in_memory(source: Any, options: Options) -> Material:
 
 def _named(name: str, options: Options) -> Data:
     """Return the data set of a name that is not a known one."""
+    if not name.strip():
+        raise InvalidInput("the name of the data is empty, expected a name or a path: `ancestral data` lists what there is")
     path = Path(name).expanduser()
     found = path if path.exists() else below_root(name)
     rows: Rows | Material
@@ -139,6 +141,8 @@ def _named(name: str, options: Options) -> Data:
     else:
         data = assemble(name, rows if isinstance(rows, Material) else from_rows(rows, options), options)
     data.record["source"] = source
+    if isinstance(rows, Rows) and rows.revision is not None:
+        data.record["options"]["revision"] = rows.revision  # what the hub has may change
     return data
 
 

@@ -32,7 +32,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
         head = next(csv.reader([first], delimiter=separator), [])
         headless = bool(head) and all(_is_number(cell) for cell in head)
         return pd.read_csv(path, sep=separator, header=None if headless else 0, low_memory=False).rename(columns=str)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, csv.Error) as error:
         reason = str(error).strip().splitlines()[0]
         raise InvalidInput(f"{path} is not a table of separated values ({reason}): repair it") from error
 
@@ -58,6 +58,9 @@ def from_frames(frames: dict[str, pd.DataFrame], what: str, options: Options) ->
     """
     frames = {split: frame.rename(columns=str) for split, frame in frames.items()}
     known = list(next(iter(frames.values())).columns)
+    if len(set(known)) < len(known):
+        twice = next(name for name in known if known.count(name) > 1)
+        raise InvalidInput(f"{what} has two columns called {twice!r}: give each a name of its own")
     for split, frame in frames.items():
         if list(frame.columns) != known:
             raise InvalidInput(

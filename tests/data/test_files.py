@@ -79,6 +79,35 @@ def test_what_is_not_of_its_kind_is_refused(folder, name):
         load(folder / name)
 
 
+def test_an_empty_array_is_told_as_such(folder):
+    np.save(folder / "a.npy", np.zeros((0, 3)))
+    with pytest.raises(InvalidInput, match=r"the split 'train' of .*a.npy is empty"):
+        load(folder / "a.npy")
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.npz"])
+def test_a_header_that_claims_too_much_is_refused(folder, name):
+    header = (
+        b"\x93NUMPY\x01\x00v\x00" + b"{'descr': '<f8', 'fortran_order': False, 'shape': (9999999999999,), }".ljust(117) + b"\n"
+    )
+    if name.endswith("y"):
+        (folder / name).write_bytes(header)
+    else:
+        with zipfile.ZipFile(folder / name, "w") as archive:
+            archive.writestr("x.npy", header)
+    with pytest.raises(InvalidInput, match=rf"{name} is not an .np[yz] file of numbers"):
+        load(folder / name)
+
+
+def test_a_parquet_table_larger_than_memory_is_refused(folder, monkeypatch):
+    import pandas as pd
+
+    pd.DataFrame({"a": np.zeros(100_000)}).to_parquet(folder / "a.parquet")
+    monkeypatch.setattr(os, "sysconf", lambda name: 100)
+    with pytest.raises(InvalidInput, match=r"expected at most half of the .* choose columns=, or read it with stream=True"):
+        load(folder / "a.parquet")
+
+
 def test_a_truncated_npz_is_refused(folder):
     np.savez(folder / "a.npz", x=pictures(20))
     whole = (folder / "a.npz").read_bytes()
@@ -92,7 +121,7 @@ def test_a_zip_bomb_is_refused_before_memory_is_taken(folder, monkeypatch):
     assert (folder / "a.npz").stat().st_size < 5000
     monkeypatch.setattr(os, "sysconf", lambda name: 1000)
     monkeypatch.setattr(np, "load", lambda *args, **kwargs: pytest.fail("it was read"))
-    with pytest.raises(InvalidInput, match=r"expected at most half of the .* GiB there are: store it as .npy"):
+    with pytest.raises(InvalidInput, match=r"expected at most half of the .* GiB there are: store its arrays as .npy"):
         load(folder / "a.npz")
 
 

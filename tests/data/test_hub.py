@@ -51,6 +51,7 @@ def test_a_data_set_of_the_hub(online):
     assert data.record["classes"] == ["no", "yes"]
     assert data.record["source"] == "hub: someone/things"
     assert online[0] == ("someone/things", None, "abc123", False)
+    assert data.record["options"] == {"condition": "label", "validation": 5, "revision": "abc123"}
     assert equal_splits(data, load(data.name, **data.record["options"]))
 
 

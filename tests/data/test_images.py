@@ -176,6 +176,20 @@ def test_missing_condition_column_names_those_there_are(folder):
         load(folder, condition="lable")
 
 
+def test_images_are_no_condition(folder):
+    save_pictures(folder, pictures(3))
+    with pytest.raises(InvalidInput, match=r"column 'image' of .* holds neither classes nor numbers"):
+        load(folder, condition="image")
+
+
+def test_decoded_images_that_the_disk_cannot_hold_are_refused_first(folder, monkeypatch):
+    save_pictures(folder, pictures(3))
+    asked = []
+    monkeypatch.setattr("ancestral.data.cache.require_space", lambda path, size: asked.append(size))
+    load(folder, validation=0, test=0)
+    assert asked == [3 * 6 * 5]
+
+
 def test_options_of_tables_are_refused(folder):
     save_pictures(folder, pictures(3))
     with pytest.raises(InvalidInput, match=r"takes no columns: leave it out"):

@@ -60,6 +60,11 @@ def test_a_wrong_name_gives_near_matches_of_known_names_and_files():
         load("sets/frog")
 
 
+def test_an_empty_name_is_refused():
+    with pytest.raises(InvalidInput, match=r"the name of the data is empty"):
+        load(" ")
+
+
 def test_a_wrong_path_says_so():
     with pytest.raises(InvalidInput, match=r"there is no file or folder ./nothing.parquet: check the name"):
         load("./nothing.parquet")

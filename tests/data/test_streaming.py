@@ -119,6 +119,20 @@ def test_a_nan_in_a_stream_names_the_column(folder):
         load(folder / "t.parquet", stream=True, validation=0, test=0)
 
 
+def test_classes_out_of_range_and_missing_are_refused(folder):
+    features = Features({"image": Image(), "label": ClassLabel(names=["a", "b"])})
+    rows = {"image": [{"bytes": _png(a), "path": None} for a in pictures(8)], "label": [0, 1, 0, 1, 0, 1, 0, None]}
+    Dataset.from_dict(rows, features).to_parquet(folder / "t.parquet")
+    data = load(folder / "t.parquet", stream=True, condition="label", validation=1, test=1)
+    with pytest.raises(InvalidInput, match=r"column 'label' of .* has values in \[-1, 1\], expected integers in \[0, 1\]"):
+        read(data, 6)
+
+
+def test_a_split_that_is_held_must_fit_in_memory(images):
+    with pytest.raises(InvalidInput, match=r"the split 'validation' of .* has more than the 11 data that fit in memory="):
+        load(images, stream=True, validation=20, test=0, memory=360 / 2**30)
+
+
 def test_a_broken_image_is_met_when_it_is_read(folder):
     cells = [{"bytes": b"broken", "path": "x.png"}] * 3
     features = Features({"image": Image()})

@@ -114,6 +114,11 @@ def test_a_condition_of_one_class_is_refused():
         load(table, condition="kind")
 
 
+def test_two_columns_of_one_name_are_refused():
+    with pytest.raises(InvalidInput, match=r"has two columns called 'a': give each a name"):
+        load(pd.DataFrame([[0.5, 1.0]] * 9, columns=["a", "a"]))
+
+
 def test_no_column_left_is_refused():
     with pytest.raises(InvalidInput, match=r"no column left to model"):
         load(frame()[["kind"]], condition="kind")

@@ -68,9 +68,9 @@ class RasterModel(AutoregressiveModel):
 
     def _scaled(self, state: State, previous: Tensor) -> Tensor:
         if self.event.discrete:
-            return self.event.to_network(previous, self.dtype)
+            return self.event.to_network(previous, state.x.dtype)
         # Real entries have scales of their own; the whole datum is the unit that the event knows.
-        scaled = self.event.to_network(state.x.view(-1, *self.event.shape), self.dtype)
+        scaled = self.event.to_network(state.x.view(-1, *self.event.shape))
         return scaled.flatten(1)[:, int(state.order[state.t - 1])]
 
 

@@ -129,7 +129,7 @@ def test_classes_out_of_range_and_missing_are_refused(folder):
 
 
 def test_a_split_that_is_held_must_fit_in_memory(images):
-    with pytest.raises(InvalidInput, match=r"the split 'validation' of .* has more than the 11 data that fit in memory="):
+    with pytest.raises(InvalidInput, match=r"the split 'validation' of .* has more than the 12 data that fit in memory="):
         load(images, stream=True, validation=20, test=0, memory=360 / 2**30)
 
 

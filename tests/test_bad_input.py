@@ -86,12 +86,12 @@ def test_an_empty_folder(refused: Refused, here: Path) -> None:
 
 def test_images_of_mixed_sizes(refused: Refused, here: Path) -> None:
     save_images(here / "mixed", [(8, 8)] * 12 + [(8, 9)])
-    says(refused("fit", "made", "mixed"), "12.png", "8 x 9", "size=")
+    says(refused("fit", "made", "mixed"), "12.png", "8 x 9", "--data.size")
 
 
 def test_images_of_mixed_modes(refused: Refused, here: Path) -> None:
     save_images(here / "mixed", [(8, 8)] * 12 + [(8, 8, 3)])
-    says(refused("fit", "made", "mixed"), "12.png", "gray=")
+    says(refused("fit", "made", "mixed"), "12.png", "--data.gray")
 
 
 def test_a_corrupt_image(refused: Refused, here: Path) -> None:

@@ -2,7 +2,9 @@
 
 import contextlib
 import importlib
+import inspect
 import os
+import re
 import sys
 from argparse import ArgumentError
 from collections.abc import Sequence
@@ -99,4 +101,14 @@ def one_line(error: BaseException) -> str:
         return f"{error.filename}: {error.strerror}"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return " ".join(str(error).split()) or type(error).__name__
+    return _as_flags(" ".join(str(error).split())) or type(error).__name__
+
+
+def _as_flags(message: str) -> str:
+    """Return a message of `ancestral.data` with its options spelled as flags: size= becomes --data.size."""
+    data = sys.modules.get("ancestral.data")
+    if data is None:
+        return message
+    names = "|".join(inspect.signature(data.load).parameters)
+    # An option that is given a value keeps its sign: "pass stream=True", but "pass size= to bring ...".
+    return re.sub(rf"(?<![-.\w])({names})=(['\w]?)", lambda m: f"--data.{m[1]}" + (f"={m[2]}" if m[2] else ""), message)

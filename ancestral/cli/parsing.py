@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import itertools
 import json
 import os
 import re
@@ -84,19 +85,23 @@ def parse(parser: ArgumentParser, argv: Sequence[str]) -> Namespace:
     Raises:
         InvalidInput: for an unknown flag or a value of another type, in one line.
     """
-    lists = {option: action for action in parser._actions if _takes_list(action) for option in action.option_strings}
-    tokens: list[str] = []
-    for token in argv:
+    actions = {option: action for action in parser._actions for option in action.option_strings}
+    positionals: list[str] = []
+    options: list[str] = []
+    tokens = iter(argv)
+    for token in tokens:
         name, equals, value = token.partition("=")
-        if name == "--data":
-            token = f"--data.name{equals}{value}"
-        elif equals and name in lists:
-            token = f"{name}={_bracket(value, lists[name])}"
-        elif tokens and tokens[-1] in lists:
-            token = _bracket(token, lists[tokens[-1]])
-        tokens.append(token)
+        if not token.startswith("-"):
+            positionals.append(token)
+            continue
+        name = "--data.name" if name == "--data" else name
+        action = actions.get(name)
+        options.append(f"{name}={_bracket(value, action)}" if equals else name)
+        if not equals and action is not None and action.nargs != 0:
+            options.extend(_bracket(value, action) for value in itertools.islice(tokens, 1))
     try:
-        return parser.parse_args(tokens, defaults=False)
+        # Arguments go first: argparse takes none after an option where one may be left out.
+        return parser.parse_args([*positionals, *options], defaults=False)
     except ArgumentError as error:
         raise InvalidInput(explain(parser, error)) from error
 
@@ -114,13 +119,12 @@ def parse_object(parser: ArgumentParser, sections: dict[str, Any], where: str) -
     return {name: given(parsed.get(name)) for name in sections}
 
 
-def _takes_list(action: Any) -> bool:
-    return any(kind in str(getattr(action, "_typehint", "")) for kind in ("tuple[", "list[", "Sequence["))
-
-
 def _bracket(value: str, action: Any) -> str:
+    hint = str(getattr(action, "_typehint", ""))
+    if not any(kind in hint for kind in ("tuple[", "list[", "Sequence[")):
+        return value
     # An option that takes a list or something else (one column or several) takes a list where there is a comma.
-    only_list = not str(action._typehint).startswith(("typing.Union", "typing.Optional")) and "|" not in str(action._typehint)
+    only_list = not hint.startswith(("typing.Union", "typing.Optional")) and "|" not in hint
     return f"[{value}]" if (only_list or "," in value) and value[:1] not in ("[", "(", "-") else value
 
 

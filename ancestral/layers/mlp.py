@@ -89,9 +89,10 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
         """Return y, (batch, outputs), for x, (batch, inputs), and the condition, (batch, *condition.shape)."""
-        h: Tensor = self.layers[0](x)  # (b, hidden[0])
+        first, *others = self.layers  # a slice would build a module at every call
+        h: Tensor = first(x)  # (b, hidden[0])
         if self.embedding is not None and condition is not None:
             h = h + self.embedding(condition)
-        for layer in self.layers[1:]:
+        for layer in others:
             h = layer(self.activation(h))
         return h

@@ -136,10 +136,10 @@ def check_tensors(model: Model, tensors: dict[str, torch.Tensor], where: str) ->
     if missing or unexpected:
         problem = f"lacks {missing[0]}" if missing else f"has {unexpected[0]}, which the model lacks"
         raise InvalidInput(f"{where} holds the weights of another model: it {problem}; give the folder that it was saved in")
-    for name, tensor in tensors.items():
-        if tensor.shape != state[name].shape:
+    for name, needed in state.items():  # in the model's order: safetensors keeps none
+        if tensors[name].shape != needed.shape:
             raise InvalidInput(
-                f"{where}: {name} has shape {tuple(tensor.shape)}, the model needs {tuple(state[name].shape)};"
+                f"{where}: {name} has shape {tuple(tensors[name].shape)}, the model needs {tuple(needed.shape)};"
                 " it was saved with other options"
             )
 

@@ -34,6 +34,18 @@ def test_evaluate_prints_a_line(digits_run, capsys):
     assert line.rstrip().endswith("bits/dim, exact")
 
 
+def test_data_may_follow_the_flags(digits_run, capsys):
+    assert main(["evaluate", "--limit", "9", str(digits_run), "--json", "digits"]) == 0
+    assert json.loads(capsys.readouterr().out)["data"] == "digits"
+
+
+def test_errors_of_data_name_the_flags(digits_run, capsys):
+    assert main(["evaluate", str(digits_run), "digits", "--data.levels", "4", "--data.binarize", "dynamic"]) == 2
+    line = capsys.readouterr().err
+    assert "--data.binarize and --data.levels: give one" in line
+    assert "levels=" not in line
+
+
 def test_score_to_stdout_and_to_files(digits_run, capsys):
     assert main(["score", str(digits_run), "digits", "--limit", "5"]) == 0
     out, err = capsys.readouterr()

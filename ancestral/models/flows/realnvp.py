@@ -164,13 +164,14 @@ class RealNVP(Model):
             log_p, log_q = torch.log(p), torch.log1p(-p)
             h = log_p - log_q
             total = self.event.numel * math.log(1.0 - 2.0 * self.alpha) - (log_p + log_q).flatten(1).sum(1)
+        *stages, last = self.stages
         left = []
-        for stage in self.stages[:-1]:
+        for stage in stages:
             h, log_det = stage(h, condition)
             out, h = h.chunk(2, dim=1)  # each (b, 2 c, h, w)
             left.append(out.flatten(1))
             total = total + log_det
-        h, log_det = self.stages[-1](h, condition)
+        h, log_det = last(h, condition)
         return torch.cat((*left, h.flatten(1)), dim=1), total + log_det
 
     def inverse(self, z: Tensor, condition: Tensor | None = None) -> Tensor:

@@ -89,9 +89,10 @@ class VAE(Model):
 
     def posterior(self, x: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the mean and the log standard deviation of q(z | x, condition), each (batch, latent)."""
-        out = self.encoder(self.event.to_network(x, self.dtype).flatten(1), condition)  # (b, 2 l)
+        dtype = self.dtype
+        out = self.encoder(self.event.to_network(x, dtype).flatten(1), condition)  # (b, 2 l)
         # Sums over a datum need more digits than bf16 has: leave autocast's type here and in `raw`.
-        mean, log_scale = out.to(self.dtype).chunk(2, dim=1)
+        mean, log_scale = out.to(dtype).chunk(2, dim=1)
         return mean, log_scale
 
     def raw(self, z: Tensor, condition: Tensor | None = None) -> Tensor:

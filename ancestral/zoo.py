@@ -12,7 +12,7 @@ from ancestral.errors import InvalidInput, near_matches
 if TYPE_CHECKING:
     from ancestral.models.base import Model
 
-CONFIG, WEIGHTS, RECIPE = "config.json", "model.safetensors", "recipe.yaml"
+CONFIG, WEIGHTS, RECIPE, FIGURES = "config.json", "model.safetensors", "recipe.yaml", "figures.json"
 REPOSITORY = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
 
 
@@ -21,11 +21,11 @@ class Entry:
     """A model of the zoo.
 
     Args:
-        name: `<data>-<model>`.
+        name: `<data>-<model>`, or `<group>/<data>` where one recipe trained on many data sets.
         path: its folder.
-        model: the registered name of its model; None where it is not trained.
+        model: the registered name of its model.
         data: what it is trained on.
-        figures: content of its figures.json, where there is one; under `test`, what `evaluate` gave.
+        figures: content of its figures.json, or its part of the group's; under `test`, what `evaluate` gave.
         trained: whether its weights are there; else there is the recipe alone.
     """
 
@@ -55,20 +55,39 @@ def folders() -> list[Path]:
 
 
 def entries() -> list[Entry]:
-    """Return the models of the zoo, by name; the first folder that has a name counts."""
+    """Return the models of the zoo, by name; the first folder that has a name counts.
+
+    Raises:
+        InvalidInput: if a file of the zoo is damaged.
+    """
     found: dict[str, Entry] = {}
     for place in folders():
         for folder in sorted(place.iterdir()):
-            if (folder / CONFIG).is_file() or (folder / RECIPE).is_file():
-                found.setdefault(folder.name, _entry(folder))
+            figures = _json(folder / FIGURES)
+            members = sorted(path.parent for path in folder.glob(f"*/{CONFIG}"))
+            for member in members:
+                own = (figures.get("sets") or {}).get(member.name) or {}
+                found.setdefault(f"{folder.name}/{member.name}", _entry(member, f"{folder.name}/{member.name}", own))
+            if (folder / CONFIG).is_file() or ((folder / RECIPE).is_file() and not members):
+                found.setdefault(folder.name, _entry(folder, folder.name, figures))
     return [found[name] for name in sorted(found)]
 
 
-def _entry(folder: Path) -> Entry:
-    config, figures = _json(folder / CONFIG), _json(folder / "figures.json")
-    model, data = config.get("model") or {}, config.get("data") or {}
+def _entry(folder: Path, name: str, figures: dict[str, Any]) -> Entry:
+    config = _json(folder / CONFIG) if (folder / CONFIG).is_file() else _yaml(folder / RECIPE)
+    model, data = ((part if isinstance(part, dict) else {}) for part in (config.get("model"), config.get("data")))
     trained = (folder / CONFIG).is_file() and (folder / WEIGHTS).is_file()
-    return Entry(folder.name, folder, model.get("name"), data.get("name"), figures, trained)
+    return Entry(name, folder, model.get("name"), data.get("name"), figures, trained)
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise InvalidInput(f"{path} is not YAML ({' '.join(str(error).split())}): restore it") from error
+    return content if isinstance(content, dict) else {}
 
 
 def _json(path: Path) -> dict[str, Any]:

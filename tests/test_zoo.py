@@ -21,7 +21,7 @@ def own_zoo(tmp_path: Path, digits_run: Path, monkeypatch: pytest.MonkeyPatch) -
     test = {"nats": 100.0, "bits_per_dim": 2.25, "kind": "exact"}
     (place / "digits-made" / "figures.json").write_text(json.dumps({"test": test}))
     (place / "digits-planned").mkdir()
-    (place / "digits-planned" / "recipe.yaml").write_text("model: made\ndata: digits\n")
+    (place / "digits-planned" / "recipe.yaml").write_text("model:\n  name: made\ndata:\n  name: digits\n")
     (place / "notes").mkdir()
     monkeypatch.setenv("ANCESTRAL_ZOO", str(place))
     monkeypatch.chdir(tmp_path)
@@ -35,7 +35,27 @@ def test_names_figures_and_recipes_are_listed(own_zoo):
     assert (made.model, made.data, made.trained) == ("made", "digits", True)
     assert made.figure == "100.00 nats, 2.250 bits/dim, exact"
     assert not entries["digits-planned"].trained
-    assert entries["digits-planned"].figure == ""
+    planned = entries["digits-planned"]
+    assert (planned.model, planned.data, planned.trained, planned.figure) == ("made", "digits", False, "")
+
+
+def test_one_recipe_for_many_data_sets_is_a_group(own_zoo):
+    group = own_zoo / "tables"
+    shutil.copytree(own_zoo / "digits-made", group / "digits")
+    (group / "digits" / "figures.json").unlink()
+    (group / "recipe.yaml").write_text("model:\n  name: made\n")
+    test = {"nats": 50.0, "bits_per_dim": 1.125, "kind": "exact"}
+    (group / "figures.json").write_text(json.dumps({"sets": {"digits": {"test": test}}}))
+    entries = {entry.name: entry for entry in zoo.entries()}
+    assert "tables" not in entries
+    assert entries["tables/digits"].figure == "50.00 nats, 1.125 bits/dim, exact"
+    assert zoo.find("tables/digits") == group / "digits"
+
+
+def test_a_damaged_recipe_is_named(own_zoo):
+    (own_zoo / "digits-planned" / "recipe.yaml").write_text("model: [")
+    with pytest.raises(InvalidInput, match=r"recipe\.yaml is not YAML"):
+        zoo.entries()
 
 
 def test_a_zoo_name_a_folder_and_a_path_load(own_zoo, digits_run):

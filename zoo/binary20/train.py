@@ -29,8 +29,7 @@ WIDEST_KEPT = 300
 """Variables up to which weights are kept here; those of the six wider sets would take 24 MB."""
 
 FIGURES = HERE / "figures.json"
-COMMAND = "python zoo/binary20/train.py\nancestral evaluate zoo/binary20/nltcs --split test --json"
-
+COMMAND = "python zoo/binary20/train.py\nancestral evaluate binary20/nltcs --split test --json"
 
 DROPOUTS = (0.1, 0.5)
 """What the recipe is run with on each set: the large sets need little, the small ones much."""

@@ -10,6 +10,8 @@ from ancestral.models.flows.realnvp import RealNVP
 from benchmarks.harness import SCORE, TRAIN, Contender, Settings, Table, bare, fitted, ours
 
 FEATURES, COUPLINGS, BATCH = 43, 5, 512
+SPLITS = ("channel", "channel_inv")
+"""normflows' names of a coupling that is given the first half, and one that is given the second."""
 
 
 def rows(settings: Settings) -> Tensor:
@@ -70,13 +72,9 @@ def _normflows(settings: Settings) -> Contender:
     for i in range(COUPLINGS):
         first = given if i % 2 == 0 else FEATURES - given
         network = normflows.nets.MLP([first, hidden, hidden, 2 * (FEATURES - first)])
-        # The block is given the first half of channels or the second: without permutations between the blocks.
-        layers.append(normflows.flows.AffineCouplingBlock(network, scale_map="exp", split_mode=_SPLITS[i % 2]))
+        layers.append(normflows.flows.AffineCouplingBlock(network, scale_map="exp", split_mode=SPLITS[i % 2]))
     flow = normflows.NormalizingFlow(normflows.distributions.DiagGaussian(FEATURES, trainable=False), layers)
     return bare(flow, rows(settings), BATCH, settings, lambda x: -flow.log_prob(x).mean(), flow.log_prob)
-
-
-_SPLITS = ("channel", "channel_inv")
 
 
 def _zuko(settings: Settings) -> Contender:

@@ -13,6 +13,7 @@ from ancestral.distributions.outputs import (
     DiscretizedLogisticMixture,
     GaussianMixture,
     Output,
+    mixture_parameters,
 )
 from ancestral.errors import InvalidInput
 from ancestral.event import Event
@@ -109,13 +110,13 @@ def make_head(event: Event, name: str = "auto", components: int = 10) -> Head:
     if name == "auto":
         name = "gaussian-mixture" if levels is None else "bernoulli" if levels == 2 else "softmax"
     if name == "gaussian-mixture" and levels is None:
-        return Head(name, 3 * components, GaussianMixture, event)
+        return Head(name, mixture_parameters(components), GaussianMixture, event)
     if name == "bernoulli" and levels == 2:
         return Head(name, 1, _bernoulli, event)
     if name == "softmax" and levels is not None:
         return Head(name, levels, Categorical, event)
     if name == "logistic-mixture" and levels is not None:
-        return Head(name, 3 * components, functools.partial(DiscretizedLogisticMixture, levels=levels), event)
+        return Head(name, mixture_parameters(components), functools.partial(DiscretizedLogisticMixture, levels=levels), event)
     raise InvalidInput(f"the head {name!r} does not fit an event of {event}: use auto")
 
 

@@ -16,6 +16,27 @@ def _wide(raw: Tensor) -> Tensor:
     return raw.float() if raw.dtype.itemsize < 4 else raw
 
 
+def mixture_parameters(components: int) -> int:
+    """Return the number of raw parameters of a mixture: weight, mean and scale of each component; a single one has no weight."""
+    return 3 * components if components > 1 else 2
+
+
+def _split_mixture(raw: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return mixture logits, means and log scales, (..., components) each, for raw parameters, (..., parameters)."""
+    if raw.shape[-1] != 2:
+        logits, means, log_scales = _wide(raw).chunk(3, dim=-1)
+        return logits, means, log_scales
+    means, log_scales = _wide(raw).chunk(2, dim=-1)
+    return torch.zeros_like(means), means, log_scales
+
+
+def _sum_components(logits: Tensor, log_prob: Tensor) -> Tensor:
+    """Return log sum_i pi_i p_i, (...), for mixture logits and log p_i, (..., components) each."""
+    if log_prob.shape[-1] == 1:  # its weight is 1: the sum is the component, and takes longer than it
+        return log_prob[..., 0]
+    return torch.logsumexp(F.log_softmax(logits, dim=-1) + log_prob, dim=-1)
+
+
 class Output(Distribution):
     """A batch of univariate distributions; `draw` samples once from each with an explicit generator.
 
@@ -145,7 +166,8 @@ class DiscretizedLogisticMixture(Output):
     where the cells of the lowest and the highest level reach to minus and plus infinity.
 
     Args:
-        raw: (*batch_shape, 3 * components): mixture logits, means, log scales.
+        raw: (*batch_shape, 3 * components): mixture logits, means, log scales; or (*batch_shape, 2): mean and log scale
+            of a single component.
         levels: number of levels.
 
     References:
@@ -165,7 +187,7 @@ class DiscretizedLogisticMixture(Output):
     def __init__(self, raw: Tensor, levels: int) -> None:
         super().__init__(raw.shape[:-1])
         self.levels = levels
-        self.logits, self.means, log_scales = _wide(raw).chunk(3, dim=-1)
+        self.logits, self.means, log_scales = _split_mixture(raw)
         self.log_scales = log_scales.clamp(self.MIN_LOG_SCALE, self.MAX_LOG_SCALE)
 
     @property
@@ -185,7 +207,7 @@ class DiscretizedLogisticMixture(Output):
         return torch.where(value > self.levels - 1.5, F.logsigmoid(-lower), outer)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        return torch.logsumexp(F.log_softmax(self.logits, dim=-1) + self._component_log_prob(value), dim=-1)
+        return _sum_components(self.logits, self._component_log_prob(value))
 
     def draw(self, generator: torch.Generator | None = None) -> Tensor:
         index = Categorical(self.logits).draw(generator).long()[..., None]
@@ -213,8 +235,9 @@ class GaussianMixture(Output):
     r"""A mixture of Gaussians over a real entry: p(x) = sum_i pi_i N(x; mu_i, s_i^2).
 
     Args:
-        raw: (*batch_shape, 3 * components): mixture logits, means, log standard deviations. The last are bounded
-            below, so that no component can shrink onto a datum without end.
+        raw: (*batch_shape, 3 * components): mixture logits, means, log standard deviations; or (*batch_shape, 2): mean
+            and log standard deviation of a single component. Log deviations are bounded below, so that no component
+            can shrink onto a datum without end.
 
     References:
         Mixture Density Networks (Bishop, 1994), https://publications.aston.ac.uk/id/eprint/373/.
@@ -228,15 +251,13 @@ class GaussianMixture(Output):
 
     def __init__(self, raw: Tensor) -> None:
         super().__init__(raw.shape[:-1])
-        self.logits, self.means, log_scales = _wide(raw).chunk(3, dim=-1)
+        self.logits, self.means, log_scales = _split_mixture(raw)
         self.log_scales = log_scales.clamp(min=self.MIN_LOG_SCALE)
 
     def log_prob(self, value: Tensor) -> Tensor:
         z = (value[..., None] - self.means) * torch.exp(-self.log_scales)
         component = -0.5 * (z * z + _LOG_2PI) - self.log_scales
-        if component.shape[-1] == 1:  # its weight is 1: the sum is the component, and takes longer than it
-            return component[..., 0]
-        return torch.logsumexp(F.log_softmax(self.logits, dim=-1) + component, dim=-1)
+        return _sum_components(self.logits, component)
 
     def draw(self, generator: torch.Generator | None = None) -> Tensor:
         index = Categorical(self.logits).draw(generator).long()[..., None]

@@ -26,8 +26,8 @@ def discrete(dtype: torch.dtype = torch.float64, scale: float = 2.0) -> list[tup
     outputs: list[tuple[Output, int]] = [(Bernoulli(raw(2, 3, scale=scale, dtype=dtype)), 2)]
     for levels in LEVELS:
         outputs.append((Categorical(raw(2, 3, levels, scale=scale, dtype=dtype)), levels))
-        for components in (1, 4):
-            outputs.append((DiscretizedLogisticMixture(raw(2, 3, 3 * components, scale=scale, dtype=dtype), levels), levels))
+        for parameters in (2, 3, 12):  # a component, a component with a weight, four components
+            outputs.append((DiscretizedLogisticMixture(raw(2, 3, parameters, scale=scale, dtype=dtype), levels), levels))
     return outputs
 
 

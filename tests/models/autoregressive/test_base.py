@@ -28,7 +28,7 @@ class Walk(AutoregressiveModel):
         if self.event.discrete:
             raw = (4.0 * before - 2.0)[..., None]
         else:
-            raw = torch.stack((torch.zeros_like(y), before, torch.full_like(y, -4.0)), dim=-1)
+            raw = torch.stack((before, torch.full_like(y, -4.0)), dim=-1)
         return raw.view(*x.shape, self.head.parameters)
 
 

@@ -33,9 +33,9 @@ def images(settings: Settings) -> Tensor:
 
 def _our(layers: int, channels: int, settings: Settings) -> GatedPixelCNN:
     side = 8 if settings.tiny else 28
-    # The peer has kernels of 3 x 3, skip connections and no embedding of positions.
+    # The peer has kernels of 3 x 3, skip connections, a plain vertical stack and no embedding of positions.
     options: dict[str, Any] = {"layers": layers, "channels": channels, "kernel": 3, "head_channels": HEAD}
-    options |= {"skip": True, "positions": False}
+    options |= {"skip": True, "vertical_residual": False, "positions": False}
     return GatedPixelCNN(Event.binary((1, side, side)), **options)
 
 

@@ -17,7 +17,7 @@ def _wide(raw: Tensor) -> Tensor:
 
 
 def mixture_parameters(components: int) -> int:
-    """Return the number of raw parameters of a mixture: weight, mean and scale of each component; a single one has no weight."""
+    """Return the number of raw parameters of a mixture: weight, mean and scale each; a single component has no weight."""
     return 3 * components if components > 1 else 2
 
 

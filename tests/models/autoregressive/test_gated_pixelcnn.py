@@ -29,6 +29,7 @@ from tests.models.autoregressive.images import (
     channels=st.integers(3, 8),
     layers=st.integers(1, 3),
     skip=st.booleans(),
+    vertical_residual=st.booleans(),
     positions=st.booleans(),
     double=st.booleans(),
 )
@@ -40,6 +41,7 @@ def test_steps_equal_forward(
     channels: int,
     layers: int,
     skip: bool,
+    vertical_residual: bool,
     positions: bool,
     double: bool,
 ) -> None:
@@ -54,6 +56,7 @@ def test_steps_equal_forward(
         head=head,
         components=2,
         skip=skip,
+        vertical_residual=vertical_residual,
         positions=positions,
     )
     dtype, tolerance = (torch.float64, 1e-10) if double else (torch.float32, 1e-5)
@@ -62,8 +65,12 @@ def test_steps_equal_forward(
 
 @pytest.mark.parametrize("shape", [(1, 4, 5), (3, 3, 4), (2, 1, 4), (2, 4, 1)])
 @pytest.mark.parametrize("skip", [True, False])
-def test_every_entry_depends_on_all_before_it_and_none_after(shape: tuple[int, int, int], skip: bool) -> None:
-    model = perturbed(GatedPixelCNN(Event.integers(shape, 4), channels=12, layers=3, skip=skip))
+@pytest.mark.parametrize("vertical_residual", [True, False])
+def test_every_entry_depends_on_all_before_it_and_none_after(
+    shape: tuple[int, int, int], skip: bool, vertical_residual: bool
+) -> None:
+    event = Event.integers(shape, 4)
+    model = perturbed(GatedPixelCNN(event, channels=24, layers=3, skip=skip, vertical_residual=vertical_residual))
     n = model.event.numel
     assert torch.equal(dependence(model), torch.ones(n, n).tril(-1).bool())
 

@@ -53,9 +53,9 @@ class Picture:
 PICTURES = {
     "fvsbn": Picture("binarized-mnist", "binarized-mnist-fvsbn"),
     "nade": Picture("binarized-mnist", "binarized-mnist-nade"),
-    "deep-nade": Picture("binarized-mnist", "binarized-mnist-eonade"),
+    "deep-nade": Picture("digits", options={"hidden": (400, 400)}, training={"epochs": 100}),
     "made": Picture(
-        "binarized-mnist", options={"hidden": (1000,), "direct": True}, training={"epochs": 6, "learning_rate": 5e-3}
+        "binarized-mnist", options={"hidden": (1000,), "direct": True}, training={"epochs": 5, "learning_rate": 5e-3}
     ),
     "neural-conditionals": Picture("digits", options={"hidden": 8}, training={"epochs": 60, "learning_rate": 5e-3}),
     "rnade": Picture("uci/energy", training={"epochs": 100}),

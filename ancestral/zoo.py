@@ -75,9 +75,12 @@ def entries() -> list[Entry]:
 
 def _entry(folder: Path, name: str, figures: dict[str, Any]) -> Entry:
     config = _json(folder / CONFIG) if (folder / CONFIG).is_file() else _yaml(folder / RECIPE)
-    model, data = ((part if isinstance(part, dict) else {}) for part in (config.get("model"), config.get("data")))
     trained = (folder / CONFIG).is_file() and (folder / WEIGHTS).is_file()
-    return Entry(name, folder, model.get("name"), data.get("name"), figures, trained)
+    return Entry(name, folder, _name(config.get("model")), _name(config.get("data")), figures, trained)
+
+
+def _name(section: Any) -> str | None:
+    return section.get("name") if isinstance(section, dict) else section  # a recipe may give the name alone
 
 
 def _yaml(path: Path) -> dict[str, Any]:

@@ -10,6 +10,11 @@ from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundEr
 import ancestral
 from ancestral import zoo
 from ancestral.errors import InvalidInput
+from ancestral.event import Event
+from ancestral.models import registry
+from ancestral.verbs.fit import read_recipe, settings_for
+
+RECIPES = sorted((Path(__file__).parents[1] / "zoo").glob("*/recipe*.yaml"))
 
 
 @pytest.fixture
@@ -21,7 +26,7 @@ def own_zoo(tmp_path: Path, digits_run: Path, monkeypatch: pytest.MonkeyPatch) -
     test = {"nats": 100.0, "bits_per_dim": 2.25, "kind": "exact"}
     (place / "digits-made" / "figures.json").write_text(json.dumps({"test": test}))
     (place / "digits-planned").mkdir()
-    (place / "digits-planned" / "recipe.yaml").write_text("model:\n  name: made\ndata:\n  name: digits\n")
+    (place / "digits-planned" / "recipe.yaml").write_text("model:\n  name: made\ndata: digits\n")
     (place / "notes").mkdir()
     monkeypatch.setenv("ANCESTRAL_ZOO", str(place))
     monkeypatch.chdir(tmp_path)
@@ -134,3 +139,16 @@ def test_damaged_figures_are_named(own_zoo):
     (own_zoo / "digits-made" / "figures.json").write_text("{")
     with pytest.raises(InvalidInput, match=r"figures\.json is not JSON"):
         zoo.entries()
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_the_recipes_of_the_repository_can_be_built(path):
+    recipe = read_recipe(path)
+    shape = {"mnist": (1, 28, 28), "binarized-mnist": (1, 28, 28), "cifar10": (3, 32, 32)}.get(recipe["data"]["name"], (16,))
+    levels = 256 if recipe["data"]["name"] in ("mnist", "cifar10") else 2
+    options = {key: value for key, value in recipe["model"].items() if key != "name"}
+    model = registry.create(recipe["model"]["name"], Event.integers(shape, levels), **options)
+    settings_for(type(model), recipe["train"])
+    if path.name == "recipe.yaml":
+        half = sum(2 * p.numel() for p in model.parameters())
+        assert half <= 8 * 2**20, "weights of the zoo are at most 8 MB in half precision"

@@ -44,9 +44,12 @@ class CausalConv2d(nn.Module):
         out_groups: group of each output channel, (out_channels,): an output of group g reads the inputs of
             groups 0, ..., g on its own pixel.
         strict: mask A, groups 0, ..., g - 1 only, for the image itself; otherwise mask B.
+        separable: one window for each input channel, and then a product over channels: W_{oiyx} = P_{oi} D_{iyx}. The work
+            is that of the product alone, so that windows can be large; for kernels without a mask.
 
     References:
         Pixel Recurrent Neural Networks (van den Oord et al., 2016), https://arxiv.org/abs/1601.06759, for the masks.
+        Xception: Deep Learning with Depthwise Separable Convolutions (Chollet, 2017), https://arxiv.org/abs/1610.02357.
 
     >>> conv = CausalConv2d.horizontal(1, 4, 3, channel_groups(1, 1), channel_groups(4, 1), strict=True)
     >>> conv(torch.zeros(2, 1, 5, 5)).shape
@@ -65,6 +68,7 @@ class CausalConv2d(nn.Module):
         in_groups: Tensor | None = None,
         out_groups: Tensor | None = None,
         strict: bool = False,
+        separable: bool = False,
     ) -> None:
         super().__init__()
         self.rows, self.left, self.right = rows, left, right
@@ -77,15 +81,17 @@ class CausalConv2d(nn.Module):
             if bool(mask.all()):
                 mask = None
         self.register_buffer("mask", mask, persistent=False)
-        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, rows, left + 1 + right))
+        columns = left + 1 + right
+        self.windows = nn.Parameter(torch.empty(in_channels, 1, rows, columns)) if separable else None
+        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, *((1, 1) if separable else (rows, columns))))
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.reset()
 
     @classmethod
-    def vertical(cls, in_channels: int, out_channels: int, kernel: int) -> Self:
+    def vertical(cls, in_channels: int, out_channels: int, kernel: int, separable: bool = False) -> Self:
         """The kernel // 2 rows above and the current row, all of `kernel` columns: for input shifted down by a row."""
         half = _half(kernel)
-        return cls(in_channels, out_channels, half + 1, half, half)
+        return cls(in_channels, out_channels, half + 1, half, half, separable=separable)
 
     @classmethod
     def horizontal(
@@ -114,9 +120,13 @@ class CausalConv2d(nn.Module):
         taps = self.weight[0].numel() if self.mask is None else float(self.mask.flatten(1).sum(1).mean())
         nn.init.normal_(self.weight, std=gain / math.sqrt(max(taps, 1.0)))
         nn.init.zeros_(self.bias)
+        if self.windows is not None:
+            nn.init.normal_(self.windows, std=1.0 / math.sqrt(self.windows[0].numel()))
 
     def kernel(self) -> Tensor:
         """Return the weights with the mask applied, (out, in, rows, left + 1 + right)."""
+        if self.windows is not None:
+            return self.weight * self.windows[:, 0]
         return self.weight if self.mask is None else self.weight * self.mask
 
     def forward(self, x: Tensor) -> Tensor:
@@ -126,6 +136,9 @@ class CausalConv2d(nn.Module):
         above, left = self.rows - 1, self.left if self.right == 0 else 0
         if above or left:
             x = F.pad(x, (left, 0, above, 0))
+        if self.windows is not None:
+            x = F.conv2d(x, self.windows, padding=(0, self.right), groups=x.shape[1])
+            return F.conv2d(x, self.weight, self.bias)
         return F.conv2d(x, self.kernel(), self.bias, padding=(0, self.right))
 
     # Steps: products of prepared weights with the windows of `PixelRows` and `PixelRow`. They carry no gradient.

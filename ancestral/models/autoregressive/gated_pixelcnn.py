@@ -18,21 +18,33 @@ class GatedLayer(nn.Module):
 
     Args:
         channels: features of each stack.
-        kernel: side of the square window that the kernels are cut from.
+        kernel: side of the square window that the vertical kernel is cut from.
+        horizontal_kernel: the same for the horizontal kernel.
+        separable: whether the vertical kernel is one window for each feature, and then a product over features.
         groups: group of each feature of the horizontal stack, (channels,).
         skip: features added to the skip connection; 0 for none.
         residual: whether the vertical stack has a residual connection, as the horizontal one has.
         dropout: probability that a gated feature of the horizontal stack is dropped.
     """
 
-    def __init__(self, channels: int, kernel: int, groups: Tensor, skip: int, residual: bool, dropout: float) -> None:
+    def __init__(
+        self,
+        channels: int,
+        kernel: int,
+        horizontal_kernel: int,
+        separable: bool,
+        groups: Tensor,
+        skip: int,
+        residual: bool,
+        dropout: float,
+    ) -> None:
         super().__init__()
         self.channels, self.groups, self.skip, self.residual = channels, groups, skip, residual
         both, count = groups.repeat(2), int(groups.max()) + 1
-        self.vertical = CausalConv2d.vertical(channels, 2 * channels, kernel)
+        self.vertical = CausalConv2d.vertical(channels, 2 * channels, kernel, separable)
         # One product gives what the horizontal stack reads and, with a residual connection, what the vertical one adds.
         self.link = CausalConv2d.pointwise(channels, (3 if residual else 2) * channels)
-        self.horizontal = CausalConv2d.horizontal(channels, 2 * channels, kernel, groups, both)
+        self.horizontal = CausalConv2d.horizontal(channels, 2 * channels, horizontal_kernel, groups, both)
         out_groups = torch.cat((groups, channel_groups(skip, count))) if skip else groups
         self.out = CausalConv2d.pointwise(channels, channels + skip, groups, out_groups)
         self.dropout = nn.Dropout(dropout)
@@ -56,10 +68,14 @@ class GatedLayer(nn.Module):
             to_a, to_c = bias[:, :, None, None].chunk(2, dim=1)  # (b, 2p, 1, 1) each
             a, c = a + to_a, c + to_c
         gated = gate(a)  # (b, p, h, w)
-        link = self.link(gated)  # (b, 2p or 3p, h, w)
-        v = v + link[:, 2 * self.channels :] if self.residual else gated
-        out = self.out(self.dropout(gate(c + link[:, : 2 * self.channels])))  # (b, p + s, h, w)
-        return v, h + out[:, : self.channels], out[:, self.channels :] if out.shape[1] > self.channels else None
+        # Split, not sliced: the gradients of slices are whole tensors of zeros, filled in part, to be added up.
+        to_h, *to_v = self.link(gated).split((2 * self.channels, self.channels)[: 1 + self.residual], dim=1)
+        v = v + to_v[0] if self.residual else gated  # (b, p, h, w)
+        out = self.out(self.dropout(gate(c + to_h)))  # (b, p + s, h, w)
+        if not self.skip:
+            return v, h + out, None
+        to_h, skip = out.split((self.channels, self.skip), dim=1)
+        return v, h + to_h, skip
 
 
 class GatedLayerSteps:
@@ -148,6 +164,9 @@ class GatedPixelCNN(RasterModel):
         channels: features of each stack.
         layers: gated layers, after a first convolution of 7 x 7.
         kernel: side of the square window that the kernels are cut from, odd.
+        horizontal_kernel: the same for the horizontal stack, where it is to be smaller; None for `kernel`.
+        separable: whether vertical kernels are one window for each feature and then a product over features, which makes
+            large ones cheap.
         head_channels: features of the layer before the output; None for as many as `channels`.
         head: output distribution: "auto", "softmax", "logistic-mixture" and so on.
         components: mixture components, for mixture heads.
@@ -177,7 +196,7 @@ class GatedPixelCNN(RasterModel):
         {"event": Event.binary((1, 2, 3)), "channels": 4, "layers": 2, "vertical_residual": False},
         {"event": Event.integers((3, 2, 1), 2), "channels": 6, "layers": 2, "skip": True, "condition": Event.label(3)},
         {"event": Event.integers((1, 2, 2), 3), "channels": 4, "layers": 1, "head": "logistic-mixture", "components": 2},
-        {"event": Event.real((1, 2, 2)), "channels": 6, "layers": 1, "components": 2},
+        {"event": Event.real((1, 2, 2)), "channels": 6, "layers": 1, "components": 2, "separable": True},
     )
 
     def __init__(
@@ -187,6 +206,8 @@ class GatedPixelCNN(RasterModel):
         channels: int = 64,
         layers: int = 6,
         kernel: int = 5,
+        horizontal_kernel: int | None = None,
+        separable: bool = False,
         head_channels: int | None = None,
         head: str = "auto",
         components: int = 10,
@@ -196,7 +217,7 @@ class GatedPixelCNN(RasterModel):
         dropout: float = 0.0,
     ) -> None:
         super().__init__(event, condition)
-        check_options(channels=channels, layers=layers, head_channels=head_channels)
+        check_options(channels=channels, layers=layers, horizontal_kernel=horizontal_kernel, head_channels=head_channels)
         check_dropout(dropout)
         self.head = make_head(event, head, components)
         self.channels = channels
@@ -205,8 +226,9 @@ class GatedPixelCNN(RasterModel):
         self.first_vertical = CausalConv2d.vertical(count, channels, self.first_kernel)
         self.first_horizontal = CausalConv2d.horizontal(count, channels, self.first_kernel, image, groups, strict=True)
         self.positions = Positions(2 * channels, height, width) if positions else None
+        skipped, across = channels if skip else 0, horizontal_kernel or kernel
         gated = [
-            GatedLayer(channels, kernel, groups, channels if skip else 0, vertical_residual, dropout) for _ in range(layers)
+            GatedLayer(channels, kernel, across, separable, groups, skipped, vertical_residual, dropout) for _ in range(layers)
         ]
         self.layers = nn.ModuleList(gated)
         self.readout = Readout(channels, head_channels or channels, count, self.head.parameters)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ancestral.event import Event
 from ancestral.models.autoregressive.base import AutoregressiveModel
+from ancestral.models.autoregressive.ensemble import Ensemble
 
 
 @pytest.fixture
@@ -90,3 +91,36 @@ def spread() -> Callable[[AutoregressiveModel], AutoregressiveModel]:
         return model.double().eval()
 
     return change
+
+
+CONDITIONS = {
+    None: None,
+    Event.label(3): torch.tensor(2),
+    Event.real((2,)): torch.tensor([0.3, -1.0]),
+}
+
+
+@pytest.fixture(params=CONDITIONS, ids=str)
+def condition(request: pytest.FixtureRequest) -> Event | None:
+    """No condition, a label, a vector."""
+    return request.param
+
+
+@pytest.fixture
+def check_distribution(
+    all_states: Callable[[Event], Tensor], stepped: Callable[..., Tensor]
+) -> Callable[[AutoregressiveModel], None]:
+    """Fail unless the probabilities of all states sum to one, and `step` gives what `forward` does, for every member."""
+
+    def check(model: AutoregressiveModel) -> None:
+        x = all_states(model.event)
+        given = CONDITIONS[model.condition]
+        c = None if given is None else given.expand(len(x), *given.shape)
+        assert model.log_prob(x, c).exp().sum().item() == pytest.approx(1.0, abs=1e-10)
+        for k in range(getattr(model, "members", 1)):
+            with torch.no_grad():
+                raw = model.member_forward(k, x, c) if isinstance(model, Ensemble) else model(x, c)
+            options = {"member": k} if isinstance(model, Ensemble) else {}
+            torch.testing.assert_close(stepped(model, x, c, **options), raw.flatten(1, -2), rtol=0, atol=1e-10)
+
+    return check

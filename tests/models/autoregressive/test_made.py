@@ -70,17 +70,8 @@ def test_each_member_sees_exactly_what_comes_before_in_its_order(options, depend
 
 
 @pytest.mark.parametrize("options", OPTIONS)
-@pytest.mark.parametrize("condition", [None, Event.label(3), Event.real((2,))])
-def test_sums_to_one_and_step_equals_forward(options, condition, all_states, stepped, spread):
-    model = spread(small(condition=condition, **options))
-    x = all_states(model.event)
-    c = None
-    if condition is not None:
-        c = torch.full((len(x),), 2) if condition.discrete else torch.tensor([[0.3, -1.0]]).expand(len(x), 2)
-    assert model.log_prob(x, c).exp().sum().item() == pytest.approx(1.0, abs=1e-10)
-    for k in range(model.members):
-        raw = model.member_forward(k, x, c).flatten(1, -2)
-        torch.testing.assert_close(stepped(model, x, c, member=k), raw, rtol=0, atol=1e-10)
+def test_sums_to_one_and_step_equals_forward(options, condition, spread, check_distribution):
+    check_distribution(spread(small(condition=condition, **options)))
 
 
 @pytest.mark.parametrize(

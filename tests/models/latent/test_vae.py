@@ -66,8 +66,8 @@ def linear_gaussian() -> tuple[VAE, MultivariateNormal]:
     precision = w @ (w / deviation**2) + 1.0
     decoder, encoder = model.decoder.layers[0], model.encoder.layers[0]
     with torch.no_grad():
-        decoder.weight.zero_().view(3, 3)[:, 1] = w  # rows: mixture logit, mean, log scale of each entry
-        decoder.bias.zero_().view(3, 3)[:, 2] = deviation.log()
+        decoder.weight.zero_().view(3, 2)[:, 0] = w  # rows: mean, log scale of each entry
+        decoder.bias.zero_().view(3, 2)[:, 1] = deviation.log()
         encoder.weight.zero_()[0] = w / deviation**2 / precision
         encoder.bias.zero_()[1] = -0.5 * precision.log()
     covariance = torch.outer(w, w) + torch.diag(deviation**2)

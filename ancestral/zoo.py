@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ancestral.errors import InvalidInput, near_matches
+from ancestral.recipe import read_recipe
 
 if TYPE_CHECKING:
     from ancestral.models.base import Model
@@ -74,23 +75,10 @@ def entries() -> list[Entry]:
 
 
 def _entry(folder: Path, name: str, figures: dict[str, Any]) -> Entry:
-    config = _json(folder / CONFIG) if (folder / CONFIG).is_file() else _yaml(folder / RECIPE)
+    config = _json(folder / CONFIG) if (folder / CONFIG).is_file() else read_recipe(folder / RECIPE)
+    model, data = config.get("model") or {}, config.get("data") or {}
     trained = (folder / CONFIG).is_file() and (folder / WEIGHTS).is_file()
-    return Entry(name, folder, _name(config.get("model")), _name(config.get("data")), figures, trained)
-
-
-def _name(section: Any) -> str | None:
-    return section.get("name") if isinstance(section, dict) else section  # a recipe may give the name alone
-
-
-def _yaml(path: Path) -> dict[str, Any]:
-    import yaml
-
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise InvalidInput(f"{path} is not YAML ({' '.join(str(error).split())}): restore it") from error
-    return content if isinstance(content, dict) else {}
+    return Entry(name, folder, model.get("name"), data.get("name"), figures, trained)
 
 
 def _json(path: Path) -> dict[str, Any]:

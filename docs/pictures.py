@@ -8,7 +8,6 @@ come through the library's loaders, so `ANCESTRAL_DATA` must be set.
 """
 
 import argparse
-import json
 import sys
 import tempfile
 from dataclasses import dataclass, field
@@ -88,11 +87,9 @@ def draw(name: str, picture: Picture) -> None:
     if picture.shows == "samples":
         n = 60 if model.event.is_image else 500
         x = model.sample(n, pictures.example_conditions(model.condition, n), generator=generator)
-    else:
-        x = reconstructions(model, picture, generator)
-    if picture.shows == "samples":
         pictures.samples(model.event, x, path)
     else:
+        x = reconstructions(model, picture, generator)
         pictures.save_image(pictures.image_grid(x, model.event, columns=10), path)
     print(f"{path.relative_to(ASSETS.parents[1])}: {name} on {picture.data}")
 
@@ -114,7 +111,7 @@ def readme() -> None:
     panels = {"test data": data.split("test").batch(chosen)[0]}
     for entry in zoo.entries():
         if entry.trained and entry.data == data.name:
-            test = json.loads((entry.path / "figures.json").read_text(encoding="utf-8"))["test"]
+            test = entry.figures["test"]
             title = f"{entry.model}, {test['nats']:.2f} nats ({test['kind']})"
             panels[title] = ancestral.load(entry.name).sample(49, generator=generator)
     figure = Figure(figsize=(4 * len(panels), 4.4), layout="constrained")

@@ -12,7 +12,8 @@ from ancestral import zoo
 from ancestral.errors import InvalidInput
 from ancestral.event import Event
 from ancestral.models import registry
-from ancestral.verbs.fit import read_recipe, settings_for
+from ancestral.recipe import read_recipe
+from ancestral.verbs.fit import settings_for
 
 RECIPES = sorted((Path(__file__).parents[1] / "zoo").glob("*/recipe*.yaml"))
 

@@ -10,8 +10,9 @@ from ancestral.cli.parsing import add_data, given, make_parser, needs_help, pars
 from ancestral.errors import InvalidInput
 from ancestral.models import registry
 from ancestral.models.base import Model
+from ancestral.recipe import read_recipe
 from ancestral.training import Run, TrainConfig, resume
-from ancestral.verbs.fit import fit, read_recipe
+from ancestral.verbs.fit import fit
 
 USAGE = """MODEL DATA [options]
 --config RECIPE.yaml [options]

@@ -8,9 +8,10 @@ import ancestral
 from ancestral.data import load
 from ancestral.errors import InvalidInput
 from ancestral.models import create, registry
+from ancestral.recipe import read_recipe
 from ancestral.training import TrainConfig
 from ancestral.verbs import fit as module
-from ancestral.verbs.fit import fit, new_folder, read_recipe, settings_for
+from ancestral.verbs.fit import fit, new_folder, settings_for
 
 QUICK = {"epochs": 1, "samples": 0, "loggers": ("csv",)}
 

@@ -13,8 +13,9 @@ import sys
 from pathlib import Path
 
 from ancestral.files import write_text
+from ancestral.recipe import read_recipe
 from ancestral.training import Run
-from ancestral.verbs.fit import fit, read_recipe
+from ancestral.verbs.fit import fit
 
 # Of the usual twenty, those whose three splits are at hand; smallest first.
 SETS = (

@@ -68,14 +68,18 @@ class GatedLayer(nn.Module):
             to_a, to_c = bias[:, :, None, None].chunk(2, dim=1)  # (b, 2p, 1, 1) each
             a, c = a + to_a, c + to_c
         gated = gate(a)  # (b, p, h, w)
+        link = self.link(gated)  # (b, 2p or 3p, h, w)
         # Split, not sliced: the gradients of slices are whole tensors of zeros, filled in part, to be added up.
-        to_h, *to_v = self.link(gated).split((2 * self.channels, self.channels)[: 1 + self.residual], dim=1)
-        v = v + to_v[0] if self.residual else gated  # (b, p, h, w)
-        out = self.out(self.dropout(gate(c + to_h)))  # (b, p + s, h, w)
+        if self.residual:
+            link, added = link.split((2 * self.channels, self.channels), dim=1)
+            v = v + added
+        else:
+            v = gated
+        out = self.out(self.dropout(gate(c + link)))  # (b, p + s, h, w)
         if not self.skip:
             return v, h + out, None
-        to_h, skip = out.split((self.channels, self.skip), dim=1)
-        return v, h + to_h, skip
+        added, skip = out.split((self.channels, self.skip), dim=1)
+        return v, h + added, skip
 
 
 class GatedLayerSteps:

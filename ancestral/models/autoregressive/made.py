@@ -217,11 +217,11 @@ class MADE(Ensemble):
     # about as much as one pass.
 
     def start(self, state: State) -> None:
-        degrees = self._degrees(state.cache.setdefault("member", 0))
+        member = state.cache.setdefault("member", 0)
+        degrees, masks = self._degrees(member), self._masks(member)
         n, numel = state.x.shape
-        masks = [mask_by_degree(m, below) for m, below in zip(degrees[1:], degrees[:-1], strict=True)]
         layers = [cast(MaskedLinear, layer) for layer in self.layers]
-        weights = [layer.masked_weight(mask)[:, 0] for layer, mask in zip(layers, masks, strict=True)]
+        weights = [layer.masked_weight(mask)[:, 0] for layer, mask in zip(layers, masks[: len(layers)], strict=True)]
         embedded = self._embed(state.condition) or [state.x.new_zeros(1)] * (len(weights) + 1)
         state.cache["weights"] = weights
         state.cache["biases"] = [(layer.bias[:, 0] + e).expand(n, -1) for layer, e in zip(layers, embedded[:-1], strict=True)]
@@ -232,11 +232,12 @@ class MADE(Ensemble):
         state.cache["hidden"] = [state.x.new_zeros(n, len(w)) for w in weights]
         # Units of each layer by degree: those of degree t can be computed at step t.
         state.cache["units"] = [torch.split(m.argsort(), torch.bincount(m, minlength=numel + 1).tolist()) for m in degrees[1:]]
-        state.cache["degrees"] = degrees
+        state.cache["readout"] = self.output.masked_weight(masks[len(layers)])  # (d, p, hidden[-1])
+        if self.direct is not None:
+            state.cache["direct"] = self.direct.masked_weight(masks[-1])  # (d, p, d)
 
     def advance(self, state: State, previous: Tensor | None) -> Tensor:
         cache, entry = state.cache, int(state.order[state.t])
-        degrees = cache["degrees"]
         v = self.event.to_network(state.x.view(-1, *self.event.shape), self.dtype).flatten(1)  # (b, d)
         below = v
         for i, hidden in enumerate(cache["hidden"]):
@@ -245,7 +246,7 @@ class MADE(Ensemble):
                 out = self.activation(F.linear(below, cache["weights"][i][units]) + cache["biases"][i][:, units])
                 hidden[:, units] = out + below[:, units] if self.residual and i > 0 else out
             below = hidden
-        raw = cache["output"][:, entry] + below @ (self.output.weight[entry] * (degrees[-1] < degrees[0][entry])).T  # (b, p)
+        raw = cache["output"][:, entry] + below @ cache["readout"][entry].T  # (b, p)
         if self.direct is not None:
-            raw = raw + v @ (self.direct.weight[entry] * (degrees[0] < degrees[0][entry])).T
+            raw = raw + v @ cache["direct"][entry].T
         return raw

@@ -117,10 +117,10 @@ def check_distribution(
         given = CONDITIONS[model.condition]
         c = None if given is None else given.expand(len(x), *given.shape)
         assert model.log_prob(x, c).exp().sum().item() == pytest.approx(1.0, abs=1e-10)
-        for k in range(getattr(model, "members", 1)):
+        members = [{"member": k} for k in range(model.members)] if isinstance(model, Ensemble) else [{}]
+        for member in members:
             with torch.no_grad():
-                raw = model.member_forward(k, x, c) if isinstance(model, Ensemble) else model(x, c)
-            options = {"member": k} if isinstance(model, Ensemble) else {}
-            torch.testing.assert_close(stepped(model, x, c, **options), raw.flatten(1, -2), rtol=0, atol=1e-10)
+                raw = model.member_forward(x=x, condition=c, **member) if member else model(x, c)
+            torch.testing.assert_close(stepped(model, x, c, **member), raw.flatten(1, -2), rtol=0, atol=1e-10)
 
     return check

@@ -172,6 +172,9 @@ class CausalConv2d(nn.Module):
 class PixelRows:
     """Features of the last few rows of pixels, with zeros outside the image.
 
+    Attributes:
+        memory: (batch, rows, half + width + half, channels), written in place.
+
     Args:
         like: a tensor of the same batch size, type and device.
         rows: rows kept.
@@ -192,7 +195,7 @@ class PixelRows:
 
     def push(self, row: Tensor) -> None:
         """Add a row, (batch, width, channels), below the others, and forget the topmost."""
-        self.memory = self.memory.roll(-1, dims=1)
+        self.memory[:, :-1] = self.memory[:, 1:].clone()
         self.memory[:, -1, self.half : self.half + self.width] = row
 
     def windows(self) -> Tensor:

@@ -101,18 +101,18 @@ class PrefixNetwork(nn.Module):
         h = self.activation(sums if scale is None else sums * scale[:, None, None])
         return torch.bmm(h, head.mT).transpose(0, 1)  # (b, size, p)
 
-    def step(self, a: Tensor, t: int, previous: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Take in the value of entry t - 1 and return the running sum up to it, and y_t.
+    def step(self, a: Tensor, t: int, previous: Tensor | None) -> Tensor:
+        """Take in the value of entry t - 1 and return y_t.
 
         Args:
-            a: running sum before entry t - 1, (batch, hidden).
+            a: running sum before entry t - 1, (batch, hidden); the entry is added to it in place.
             t: entry, from 0.
             previous: value of entry t - 1, (batch,); None at entry 0.
 
         Returns:
-            The running sum, (batch, hidden), and y_t, (batch, values).
+            y_t, (batch, values).
         """
         if previous is not None:
-            a = a + previous[:, None] * self.weight[t - 1]
+            a.addcmul_(previous[:, None], self.weight[t - 1])
         h = self.activation(a if self.scale is None else a * self.scale[t])
-        return a, F.linear(h, self.output_weight[t], self.output_bias[t])
+        return F.linear(h, self.output_weight[t], self.output_bias[t])

@@ -1,12 +1,14 @@
 """Autoregressive models: what each conditional depends on, and that one step at a time gives what one pass gives."""
 
+import itertools
+
 import pytest
 import torch
 from torch import Tensor
 
 from ancestral.errors import InvalidInput, Unsupported
 from ancestral.models.autoregressive.base import AutoregressiveModel
-from tests.contracts.cases import Case, all_states, contract, generator
+from tests.contracts.cases import Case, all_states, contract, generator, repeat
 
 
 def autoregressive(case: Case) -> bool:
@@ -102,6 +104,30 @@ def test_step_equals_forward(case: Case, dtype: torch.dtype, tolerance: float) -
         stepped = teacher_forced(model, x, condition)
         whole = model(x, condition).flatten(1, -2)
         torch.testing.assert_close(stepped, whole, rtol=tolerance, atol=tolerance)
+
+
+@contract(autoregressive)
+@torch.no_grad()
+def test_a_state_goes_on_from_another(case: Case) -> None:
+    """At every step, data can be dropped, doubled and exchanged: in place, and in a state of another size."""
+    model = case.build(dtype=torch.float64)
+    x = case.data(3).double()
+    condition = repeat(case.conditions(1), 3)
+    expected = teacher_forced(model, x, condition)
+    order = model.order.tolist()
+    for index in (torch.tensor([2, 0, 2]), torch.tensor([1]), torch.tensor([2, 1, 0, 1, 2])):
+        for cut in range(1, len(order)):
+            state = model.init_state(3, condition)
+            model.step(state)
+            for entry in order[: cut - 1]:
+                model.step(state, x.flatten(1)[:, entry])
+            if len(index) == 3:
+                state.select(index)
+            else:
+                state = model.fork(state, index)
+            for entry, following in itertools.pairwise(order[cut - 1 :]):
+                raw = model.step(state, x[index].flatten(1)[:, entry])
+                torch.testing.assert_close(raw, expected[index, following], rtol=1e-10, atol=1e-10)
 
 
 @contract(autoregressive)

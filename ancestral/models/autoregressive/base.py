@@ -1,12 +1,13 @@
 """What every autoregressive model shares: conditionals for all entries at once, or for one entry after another."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ancestral.distributions import Head, Output
+from ancestral.distributions import Head
 from ancestral.errors import InvalidInput, Unsupported
 from ancestral.likelihood import EXACT
 from ancestral.models.base import Model
@@ -20,15 +21,29 @@ class State:
         order: entry (flat index) at each step, (numel,); on the CPU, since the loop over steps reads it.
         x: data so far, on the event's scale, (batch, numel); zero where not yet given.
         condition: as in `Model.log_prob`.
+        member: which member of a mixture the steps are of, from 0.
         t: steps taken.
         cache: what the model itself keeps.
+        memory: tensors of the cache, (batch, ...), that hold what was computed from the data so far; see `remember`.
     """
 
     order: Tensor
     x: Tensor
     condition: Tensor | None
+    member: int = 0
     t: int = 0
     cache: dict[str, Any] = field(default_factory=dict)
+    memory: list[Tensor] = field(default_factory=list)
+
+    def remember(self, *tensors: Tensor) -> Tensor:
+        """Note memory of the data so far, (batch, ...), which from then on is only written in place; return the first."""
+        self.memory.extend(tensors)
+        return tensors[0]
+
+    def select(self, index: Tensor) -> None:
+        """Let each datum i go on from where datum index[i] stands, (batch,); both must have one condition."""
+        for tensor in (self.x, *self.memory):
+            tensor.copy_(tensor[index])
 
 
 class AutoregressiveModel(Model):
@@ -44,8 +59,10 @@ class AutoregressiveModel(Model):
 
     family = "autoregressive"
     likelihood = EXACT
-    any_order: ClassVar[bool] = False
+    any_order: bool = False
     """Whether one set of weights serves any order of the entries, as `init_state` may ask."""
+    members: int = 1
+    """Members of a mixture; see `Ensemble`."""
     head: Head
     """The distribution of one entry."""
 
@@ -74,38 +91,62 @@ class AutoregressiveModel(Model):
         condition = self.check_batch(x, condition)
         return self.entry_log_prob(self(x, condition), x).flatten(1).sum(1)
 
-    # Stepping
+    # Stepping: steps carry no gradient.
 
-    def init_state(self, n: int, condition: Tensor | None = None, order: Tensor | None = None) -> State:
+    def member_order(self, member: int) -> Tensor:
+        """Return the flat index of the entry at each step of one member, (numel,)."""
+        return self.order
+
+    @torch.no_grad()
+    def init_state(self, n: int, condition: Tensor | None = None, order: Tensor | None = None, member: int = 0) -> State:
         """Return the state before the first step, for `n` data.
 
         Args:
             n: batch size.
             condition: (n, *condition.shape), where the model has a condition.
             order: an order other than the model's own, (numel,), for models that serve any.
+            member: which member of a mixture, from 0.
 
         Raises:
-            InvalidInput: if `n` is not positive, the condition does not fit, or `order` is not a permutation.
+            InvalidInput: if `n` is not positive, the condition does not fit, `order` is not a permutation, or there is
+                no such member.
             Unsupported: if the model does not serve any order.
         """
         numel = self.event.numel
+        if n < 1:
+            raise InvalidInput(f"got {n} data, expected at least 1")
+        if not 0 <= member < self.members:
+            raise InvalidInput(f"got member {member} of {self.members}, expected one from 0 to {self.members - 1}")
         if order is None:
-            order = self.order
+            order = self.member_order(member)
         elif not self.any_order:
             raise Unsupported(f"{self.name or type(self).__name__} has an order of its own: leave `order` out")
         elif sorted(order.tolist()) != list(range(numel)):
             raise InvalidInput(f"an order holds each of 0, ..., {numel - 1} once, got {order.tolist()[:10]}...")
-        return self._begin(n, condition, order)
+        return self._begin(n, self.check_condition(condition, n), order.cpu(), member)
 
-    def _begin(self, n: int, condition: Tensor | None, order: Tensor, **cache: Any) -> State:
-        if n < 1:
-            raise InvalidInput(f"got {n} data, expected at least 1")
-        condition = self.check_condition(condition, n)
+    def _begin(self, n: int, condition: Tensor | None, order: Tensor, member: int) -> State:
         x = torch.zeros(n, self.event.numel, dtype=self.dtype, device=self.device)
-        state = State(order.cpu(), x, condition, cache=cache)
+        state = State(order, x, condition, member)
         self.start(state)
         return state
 
+    @torch.no_grad()
+    def fork(self, state: State, index: Tensor) -> State:
+        """Return a new state, whose datum i goes on from where datum index[i] of `state` stands.
+
+        Args:
+            state: the state, which stays as it is.
+            index: a datum of `state` for each datum of the new state, (batch,).
+        """
+        condition = None if state.condition is None else state.condition[index]
+        new = self._begin(len(index), condition, state.order, state.member)
+        for mine, theirs in zip((new.x, *new.memory), (state.x, *state.memory), strict=True):
+            mine.copy_(theirs[index])
+        new.t = state.t
+        return new
+
+    @torch.no_grad()
     def step(self, state: State, previous: Tensor | None = None) -> Tensor:
         """Give the value of the previous entry, get the raw parameters of the next one.
 
@@ -131,7 +172,10 @@ class AutoregressiveModel(Model):
         return raw
 
     def start(self, state: State) -> None:
-        """Fill `state.cache` before the first step."""
+        """Fill `state.cache` before the first step, for `len(state.x)` data, and `remember` what steps will write.
+
+        What else steps keep must follow from the condition and the number of steps taken alone.
+        """
 
     def advance(self, state: State, previous: Tensor | None) -> Tensor:
         """Return the raw parameters of entry `state.order[state.t]`, (batch, parameters).
@@ -142,21 +186,46 @@ class AutoregressiveModel(Model):
         return raw.flatten(1, -2)[:, int(state.order[state.t])]
 
     @torch.no_grad()
-    def sample(self, n: int, condition: Tensor | None = None, *, generator: torch.Generator | None = None) -> Tensor:
-        return self._run(self.init_state(n, condition), generator)
+    def run(self, state: State, choose: Callable[[int, Tensor], Tensor]) -> Tensor:
+        """Take all steps that are left; sampling, completion and decoding differ in how they choose values.
 
-    def _run(self, state: State, generator: torch.Generator | None) -> Tensor:
-        value = self._draw(self.head(self.step(state)), state, generator)
-        for _ in range(1, self.event.numel):
-            value = self._draw(self.head(self.step(state, value)), state, generator)
-        state.x[:, int(state.order[-1])] = value
+        Args:
+            state: from `init_state` or `fork`, before a step; it is changed in place.
+            choose: given an entry (flat index) and its raw parameters, (batch, parameters), returns its value on the
+                event's scale, (batch,).
+
+        Returns:
+            The data, (batch, *event.shape), of type `event.dtype`.
+        """
+        order = state.order.tolist()
+        value = None if state.t == 0 else state.x[:, order[state.t - 1]].clone()
+        for t in range(state.t, len(order)):
+            value = choose(order[t], self.step(state, value))
+        if value is not None:
+            state.x[:, order[-1]] = value.to(state.x.dtype)
         return state.x.view(-1, *self.event.shape).to(self.event.dtype)
 
-    def _draw(self, output: Output, state: State, generator: torch.Generator | None) -> Tensor:
-        value = output.draw(generator)
+    @torch.no_grad()
+    def sample(self, n: int, condition: Tensor | None = None, *, generator: torch.Generator | None = None) -> Tensor:
+        condition = self.check_condition(condition, n)
+        x = torch.empty(n, *self.event.shape, dtype=self.event.dtype, device=self.device)
+        member = torch.zeros(n, dtype=torch.long, device=self.device)
+        if self.members > 1:
+            member.random_(self.members, generator=generator)
+
+        def choose(entry: int, raw: Tensor) -> Tensor:
+            return self.entry_value(entry, self.head(raw).draw(generator))
+
+        for k in member.unique().tolist():
+            rows = (member == k).nonzero()[:, 0]
+            given = None if condition is None else condition[rows]
+            x[rows] = self.run(self.init_state(len(rows), given, member=k), choose)
+        return x
+
+    def entry_value(self, entry: int, value: Tensor) -> Tensor:
+        """Return a value of the head's distribution, (batch,), as a value of `entry` on the event's scale."""
         if self.event.discrete:
             return value
-        d = int(state.order[state.t - 1])
-        loc = self.event.loc[d] if self.event.loc else 0.0
-        scale = self.event.scale[d] if self.event.scale else 1.0
+        loc = self.event.loc[entry] if self.event.loc else 0.0
+        scale = self.event.scale[entry] if self.event.scale else 1.0
         return value * scale + loc

@@ -210,11 +210,11 @@ class DeepNADE(Ensemble):
 
     def start(self, state: State) -> None:
         state.cache["embedded"] = self._embed(state.condition)
-        state.cache["sum"] = self._begin_sum(len(state.x), state.cache["embedded"])
+        state.cache["sum"] = state.remember(self._begin_sum(len(state.x), state.cache["embedded"]).clone())
 
     def advance(self, state: State, previous: Tensor | None) -> Tensor:
         if previous is not None:
             v = self.event.to_network(state.x.view(-1, *self.event.shape), self.dtype).flatten(1)
             last = int(state.order[state.t - 1])
-            state.cache["sum"] = self._add(state.cache["sum"], last, v[:, last])
+            state.cache["sum"].copy_(self._add(state.cache["sum"], last, v[:, last]))
         return self._read(state.cache["sum"], int(state.order[state.t]), state.cache["embedded"])

@@ -282,22 +282,28 @@ class GatedPixelCNN(RasterModel):
         cache["horizontal"] = [self.first_horizontal.step_weight(s) for s in groups]
         cache["targets"] = [[pixel[:, s] for pixel in features[0].pixels] for s in groups]
         cache["groups"], cache["features"], cache["readout"] = groups, features[-1].pixels, ReadoutSteps(self.readout, state.x)
+        state.remember(gated, cache["rows"].memory, cache["readout"].memory, *(row.memory for row in features))
+        state.remember(*(memory for layer in cache["layers"] for memory in (layer.rows.memory, layer.context)))
         if layers[0].skip:
-            cache["gated"], cache["total"] = gated.flatten(1), state.x.new_zeros(n, p)
+            cache["gated"], cache["total"] = gated.flatten(1), state.remember(state.x.new_zeros(n, p))
             cache["skip"] = [
                 torch.cat([layer.out.step_weight_and_bias(slice(p + s.start, p + s.stop)) for layer in layers]) for s in groups
             ]  # (layers * (p + 1), p_g) each
+
+    def enter_row(self, state: State, i: int) -> None:
+        cache, width = state.cache, self.event.shape[2]
+        v, h = (_bias(conv)[0].expand(width, -1) for conv in (self.first_vertical, self.first_horizontal))  # (w, p) each
+        if self.positions is not None:
+            to_v, to_h = self.positions.row(i).chunk(2, dim=1)  # (w, p) each
+            v, h = v + to_v, h + to_h
+        cache["above_bias"] = v
+        cache["row_bias"] = [h[:, s].split(1) for s in cache["groups"]]  # (1, p_g) for each pixel
 
     def start_row(self, state: State, i: int, finished: Tensor | None) -> None:
         n, p, width, cache = len(state.x), self.channels, self.event.shape[2], state.cache
         if finished is not None:
             cache["rows"].push(finished)
-        v = (cache["rows"].windows() @ cache["vertical"]).view(n, width, p) + _bias(self.first_vertical)
-        h = _bias(self.first_horizontal)[0].expand(width, p)
-        if self.positions is not None:
-            to_v, to_h = self.positions.row(i).chunk(2, dim=1)  # (w, p) each
-            v, h = v + to_v, h + to_h
-        cache["row_bias"] = [h[:, s].split(1) for s in cache["groups"]]  # (1, p_g) for each pixel
+        v = (cache["rows"].windows() @ cache["vertical"]).view(n, width, p) + cache["above_bias"]
         for layer in cache["layers"]:
             v = layer.row(v)
 

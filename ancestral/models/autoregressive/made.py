@@ -74,7 +74,8 @@ class MADE(Ensemble):
     M^l_{k'k} = 1 where m^l(k') >= m^{l-1}(k), and M^V_{dk} = 1 where d > m^L(k). All conditionals cost one pass.
 
     With `masks` K above 1, each training step draws one of K sets of masks ("connectivity-agnostic"), which also have
-    an order each if `orders` is agnostic ("order-agnostic"); the model is then the mixture of its K members.
+    an order each if `orders` is agnostic ("order-agnostic"); the model is then the mixture of its K members. The weights
+    of an order-agnostic model serve any order, those that it was trained on best.
 
     Args:
         event: any event.
@@ -141,6 +142,7 @@ class MADE(Ensemble):
         self.head = make_head(event, head, components)
         self.activation, self.residual, self.dropout = ACTIVATIONS[activation], residual, dropout
         self._set_members(masks, "masks" if orders != "agnostic" else "orders")
+        self.any_order = orders == "agnostic" and masks > 1
         # With a condition some units see nothing else, so that the first entry too depends on it through a network.
         lowest = 1 if condition is None else 0
         drawn = draw_degrees(event.numel, hidden, masks, orders, mask_seed, lowest, tied=residual)
@@ -155,16 +157,15 @@ class MADE(Ensemble):
         if masks == 1:
             # Made once: at small batches making masks takes as long as the products. Those of many members would take
             # memory in proportion to their number.
-            for i, mask in enumerate(self._make_masks(0)):
+            for i, mask in enumerate(self._make_masks(self._degrees(0))):
                 self.register_buffer(f"mask_{i}", mask, persistent=False)
 
     def _degrees(self, member: Tensor | int) -> list[Tensor]:
         index = torch.as_tensor(member, device=self.device).view(1)
         return [self.get_buffer(f"degrees_{i}").index_select(0, index)[0] for i in range(len(self.layers) + 1)]
 
-    def _make_masks(self, member: Tensor | int) -> list[Tensor]:
+    def _make_masks(self, degrees: list[Tensor]) -> list[Tensor]:
         """Return the masks of all layers, of the output, and of the direct connections, where there are some."""
-        degrees = self._degrees(member)
         hidden = [mask_by_degree(m, below) for m, below in zip(degrees[1:], degrees[:-1], strict=True)]
         output = mask_by_degree(degrees[0], degrees[-1], strict=True)
         direct = [mask_by_degree(degrees[0], degrees[0], strict=True)] if self.direct is not None else []
@@ -172,7 +173,7 @@ class MADE(Ensemble):
 
     def _masks(self, member: Tensor | int) -> list[Tensor]:
         if self.members > 1:
-            return self._make_masks(member)
+            return self._make_masks(self._degrees(member))
         return [self.get_buffer(f"mask_{i}") for i in range(len(self.layers) + 1 + (self.direct is not None))]
 
     def _embed(self, condition: Tensor | None) -> list[Tensor] | None:
@@ -217,8 +218,11 @@ class MADE(Ensemble):
     # about as much as one pass.
 
     def start(self, state: State) -> None:
-        member = state.cache.setdefault("member", 0)
-        degrees, masks = self._degrees(member), self._masks(member)
+        degrees = self._degrees(state.member)
+        degrees[0] = torch.empty_like(degrees[0]).scatter_(  # of this order, which may be another than the member's
+            0, state.order.to(self.device), torch.arange(1, self.event.numel + 1, dtype=degrees[0].dtype, device=self.device)
+        )
+        masks = self._make_masks(degrees)
         n, numel = state.x.shape
         layers = [cast(MaskedLinear, layer) for layer in self.layers]
         weights = [layer.masked_weight(mask)[:, 0] for layer, mask in zip(layers, masks[: len(layers)], strict=True)]
@@ -229,7 +233,7 @@ class MADE(Ensemble):
         if self.direct is not None:
             output = output + self.direct.bias.flatten()
         state.cache["output"] = output.expand(n, -1).view(n, numel, -1)
-        state.cache["hidden"] = [state.x.new_zeros(n, len(w)) for w in weights]
+        state.cache["hidden"] = [state.remember(state.x.new_zeros(n, len(w))) for w in weights]
         # Units of each layer by degree: those of degree t can be computed at step t.
         state.cache["units"] = [torch.split(m.argsort(), torch.bincount(m, minlength=numel + 1).tolist()) for m in degrees[1:]]
         state.cache["readout"] = self.output.masked_weight(masks[len(layers)])  # (d, p, hidden[-1])

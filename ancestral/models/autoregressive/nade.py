@@ -93,13 +93,13 @@ class NADE(AutoregressiveModel):
 
     def start(self, state: State) -> None:
         hidden_shift, state.cache["shift"] = self._embed(state.condition)
-        state.cache["sum"] = self.network.start(len(state.x), hidden_shift)
+        state.cache["sum"] = state.remember(self.network.start(len(state.x), hidden_shift).clone())
 
     def advance(self, state: State, previous: Tensor | None) -> Tensor:
         if previous is not None:
             # The value on the network's scale, which for real events depends on which entry it is of.
             v = self.event.to_network(state.x.view(-1, *self.event.shape), self.dtype).flatten(1)
             previous = v[:, int(state.order[state.t - 1])]
-        state.cache["sum"], raw = self.network.step(state.cache["sum"], state.t, previous)
+        raw = self.network.step(state.cache["sum"], state.t, previous)
         shift = state.cache["shift"]
         return raw if shift is None else raw + shift[:, int(state.order[state.t])]

@@ -102,7 +102,7 @@ class NeuralConditionals(AutoregressiveModel):
 
     def start(self, state: State) -> None:
         state.cache["shifts"] = self._embed(state.condition)
-        state.cache["h"] = state.x.new_zeros(len(state.x), self.event.numel, self.hidden)
+        state.cache["h"] = state.remember(state.x.new_zeros(len(state.x), self.event.numel, self.hidden))
 
     def advance(self, state: State, previous: Tensor | None) -> Tensor:
         t, h, (shift, output_shift) = state.t, state.cache["h"], state.cache["shifts"]

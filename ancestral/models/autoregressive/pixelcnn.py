@@ -199,20 +199,24 @@ class PixelCNN(RasterModel):
             MaskedBlockSteps(block, bias, x, width) for block, bias in zip(blocks, self._biases(state.condition), strict=True)
         ]
         groups = group_slices(channel_groups(x.shape[1], count))
-        cache["x"], cache["groups"], cache["x_parts"] = x, groups, [x[:, s] for s in groups]
+        cache["x"], cache["x_parts"] = x, [x[:, s] for s in groups]
         cache["above"] = PixelRows(x, self.first.rows - 1, self.first.left, width, count)
+        cache["context"] = x.new_zeros(len(x), width, x.shape[1])
+        cache["contexts"] = [cache["context"][:, :, s].unbind(1) for s in groups]
         cache["above_weight"] = self.first.rows_weight(slice(0, -1))
         cache["first"] = [self.first.step_weight(s) for s in groups]
         cache["readout"] = ReadoutSteps(self.readout, x)
+        state.remember(x, cache["above"].memory, cache["context"], cache["readout"].memory)
+        for block in cache["blocks"]:
+            state.remember(block.above.memory, block.row.memory, block.context, block.rectified, block.hidden)
 
     def start_row(self, state: State, i: int, finished: Tensor | None) -> None:
         cache, n, width = state.cache, len(state.x), self.event.shape[2]
         if finished is not None:
             cache["above"].push(finished)
-        context = (cache["above"].windows() @ cache["above_weight"]).view(n, width, -1) + self.first.bias
-        if self.positions is not None:
-            context = context + self.positions.row(i)  # (b, w, p)
-        cache["contexts"] = [context[:, :, s].unbind(1) for s in cache["groups"]]
+        above = (cache["above"].windows() @ cache["above_weight"]).view(n, width, -1)  # (b, w, p)
+        bias = self.first.bias if self.positions is None else self.first.bias + self.positions.row(i)
+        torch.add(above, bias, out=cache["context"])
         for block in cache["blocks"]:
             block.start_row(finished is None)
 

@@ -33,8 +33,11 @@ class RasterModel(AutoregressiveModel):
         """Prepare weights and memory for steps, in `state.cache`."""
         raise NotImplementedError
 
+    def enter_row(self, state: State, i: int) -> None:
+        """Prepare what the pixels of row `i` take from their place alone, in `state.cache`."""
+
     def start_row(self, state: State, i: int, finished: Tensor | None) -> None:
-        """Compute what the pixels of row `i` take from the rows above.
+        """Compute what the pixels of row `i` take from the rows above, in memory that the state remembers.
 
         Args:
             state: the state.
@@ -47,13 +50,13 @@ class RasterModel(AutoregressiveModel):
         """Return the raw parameters of channel `c` of the pixel in column `j` of the current row, (batch, parameters)."""
         raise NotImplementedError
 
-    @torch.no_grad()
     def start(self, state: State) -> None:
         channels, _, width = self.event.shape
         state.cache["row"] = PixelRow(state.x, self.first_kernel // 2, width, channels)
+        state.cache["row_index"] = -1
+        state.remember(state.cache["row"].memory)
         self.start_layers(state)
 
-    @torch.no_grad()
     def advance(self, state: State, previous: Tensor | None) -> Tensor:
         channels, _, width = self.event.shape
         i, rest = divmod(state.t, width * channels)
@@ -62,6 +65,9 @@ class RasterModel(AutoregressiveModel):
         if previous is not None:
             before, entry = divmod((state.t - 1) % (width * channels), channels)
             row.pixels[before][:, entry] = self._scaled(state, previous)
+        if state.cache["row_index"] != i:
+            self.enter_row(state, i)
+            state.cache["row_index"] = i
         if rest == 0:
             self.start_row(state, i, torch.stack(row.pixels, dim=1) if i else None)
         return self.step_pixel(state, j, c)

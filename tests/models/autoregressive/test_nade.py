@@ -73,7 +73,7 @@ def test_a_step_carries_the_sum_and_runs_no_pass(monkeypatch, spread):
     state = model.init_state(4)
     monkeypatch.setattr(NADE, "forward", None)
     for t in range(3):
-        before = state.cache["sum"]
+        before = state.cache["sum"].clone()
         model.step(state, None if t == 0 else torch.ones(4, dtype=torch.double))
     torch.testing.assert_close(state.cache["sum"], before + model.network.weight[1], rtol=0, atol=1e-12)
 

@@ -8,6 +8,7 @@ from ancestral.distributions.outputs import (
     GaussianMixture,
     Output,
 )
+from ancestral.distributions.sharpen import Sharpening
 
 __all__ = [
     "HEADS",
@@ -17,5 +18,6 @@ __all__ = [
     "GaussianMixture",
     "Head",
     "Output",
+    "Sharpening",
     "make_head",
 ]

@@ -1,4 +1,4 @@
-"""Distributions of single entries, in the terms of `torch.distributions`, drawn with a generator."""
+"""Distributions of single entries, in the terms of `torch.distributions`, drawn with a generator or from given noise."""
 
 import math
 
@@ -37,8 +37,25 @@ def _sum_components(logits: Tensor, log_prob: Tensor) -> Tensor:
     return torch.logsumexp(F.log_softmax(logits, dim=-1) + log_prob, dim=-1)
 
 
+def _above_0(noise: Tensor) -> Tensor:
+    """Return noise in [0, 1) as noise in (0, 1), for quantile functions that are infinite at 0."""
+    return noise.clamp(min=torch.finfo(noise.dtype).eps / 4.0)
+
+
+def _pick_component(noise: Tensor, logits: Tensor, means: Tensor, log_scales: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and log scale, (...), of the component that the first number of `noise`, (..., 2), stands for."""
+    if logits.shape[-1] == 1:
+        return means[..., 0], log_scales[..., 0]
+    # NaN has no component: take one, for the value to be NaN.
+    index = Categorical(logits).from_noise(noise[..., :1]).long().clamp(max=logits.shape[-1] - 1)[..., None]
+    return means.gather(-1, index)[..., 0], log_scales.gather(-1, index)[..., 0]
+
+
 class Output(Distribution):
-    """A batch of univariate distributions; `draw` samples once from each with an explicit generator.
+    """A batch of univariate distributions, each of which can be drawn once.
+
+    A draw is a function of uniform noise alone (`from_noise`), so that whoever keeps the noise can draw again, in
+    another batch or another order.
 
     Parameters of 16 bits are widened to 32 first: under mixed precision a network gives bfloat16, whose 8 bits of
     mantissa would round the log-probability of an image by whole nats.
@@ -48,6 +65,9 @@ class Output(Distribution):
     """
 
     arg_constraints: dict[str, constraints.Constraint] = {}
+    noises: int = 1
+    """Numbers of uniform noise that one draw takes."""
+    logits: Tensor
 
     def __init__(self, batch_shape: torch.Size) -> None:
         super().__init__(batch_shape, validate_args=False)
@@ -60,6 +80,21 @@ class Output(Distribution):
 
         Returns:
             (*batch_shape,), as floats.
+        """
+        # Mixtures have tails, which noise of 24 bits would cut off at 5 deviations.
+        dtype = self.logits.dtype if self.noises == 1 else torch.float64
+        shape = (*self.batch_shape, self.noises)
+        return self.from_noise(torch.rand(shape, dtype=dtype, device=self.logits.device, generator=generator))
+
+    def from_noise(self, noise: Tensor) -> Tensor:
+        """Return the value that uniform noise stands for: draws of independent noise are independent draws.
+
+        Args:
+            noise: (*batch_shape, noises), floats in [0, 1); more digits than the parameters have are of use.
+
+        Returns:
+            (*batch_shape,), as floats of the parameters' type; never a value of probability 0. Where parameters are NaN,
+            values mean nothing.
         """
         raise NotImplementedError
 
@@ -108,9 +143,8 @@ class Bernoulli(Output):
         # log P(1) = logsigmoid(l), log P(0) = logsigmoid(-l): torch's cross-entropy rounds values near 0 to steps of 1e-7.
         return F.logsigmoid((2.0 * value.to(self.logits.dtype) - 1.0) * self.logits)
 
-    def draw(self, generator: torch.Generator | None = None) -> Tensor:
-        noise = torch.rand(self.logits.shape, dtype=self.logits.dtype, device=self.logits.device, generator=generator)
-        return (noise < torch.sigmoid(self.logits)).to(self.logits.dtype)
+    def from_noise(self, noise: Tensor) -> Tensor:
+        return (noise[..., 0] < torch.sigmoid(self.logits)).to(self.logits.dtype)
 
     def log_pmf(self) -> Tensor:
         return torch.stack((F.logsigmoid(-self.logits), F.logsigmoid(self.logits)), dim=-1)
@@ -143,10 +177,13 @@ class Categorical(Output):
         flat = -F.cross_entropy(self.logits.reshape(-1, self.logits.shape[-1]), value.reshape(-1).long(), reduction="none")
         return flat.view(self.batch_shape)
 
-    def draw(self, generator: torch.Generator | None = None) -> Tensor:
-        probabilities = torch.softmax(self.logits, dim=-1).reshape(-1, self.logits.shape[-1])
-        drawn = torch.multinomial(probabilities, 1, generator=generator)
-        return drawn.view(self.batch_shape).to(self.logits.dtype)
+    def from_noise(self, noise: Tensor) -> Tensor:
+        # The first level whose cumulative probability is above the noise. Sums of floats may end above or below 1: noise
+        # is stretched to their end, which the product of it and a number below 1 rounds to a number below. So a level
+        # is found, and one that adds nothing to the sum is never the first above anything.
+        sums = torch.softmax(self.logits, dim=-1).cumsum(-1, dtype=noise.dtype)
+        level = torch.searchsorted(sums, noise * sums[..., -1:], right=True)
+        return level[..., 0].to(self.logits.dtype)
 
     def log_pmf(self) -> Tensor:
         return F.log_softmax(self.logits, dim=-1)
@@ -180,6 +217,7 @@ class DiscretizedLogisticMixture(Output):
     1.0
     """
 
+    noises = 2  # the component, then its value
     MIN_LOG_SCALE = -7.0
     # Far beyond any fit; a cell of width exp(-MAX_LOG_SCALE) still has a logarithm in float32.
     MAX_LOG_SCALE = 50.0
@@ -209,13 +247,10 @@ class DiscretizedLogisticMixture(Output):
     def log_prob(self, value: Tensor) -> Tensor:
         return _sum_components(self.logits, self._component_log_prob(value))
 
-    def draw(self, generator: torch.Generator | None = None) -> Tensor:
-        index = Categorical(self.logits).draw(generator).long()[..., None]
-        mean, log_scale = self.means.gather(-1, index)[..., 0], self.log_scales.gather(-1, index)[..., 0]
-        tiny = torch.finfo(mean.dtype).eps
-        u = torch.rand(mean.shape, dtype=mean.dtype, device=mean.device, generator=generator).clamp(tiny, 1.0 - tiny)
-        y = mean + torch.exp(log_scale) * torch.logit(u)
-        return ((y + 1.0) * ((self.levels - 1) / 2.0)).round().clamp(0, self.levels - 1)
+    def from_noise(self, noise: Tensor) -> Tensor:
+        mean, log_scale = _pick_component(noise, self.logits, self.means, self.log_scales)
+        y = mean + torch.exp(log_scale) * torch.logit(_above_0(noise[..., 1]))
+        return ((y + 1.0) * ((self.levels - 1) / 2.0)).round().clamp(0, self.levels - 1).to(mean.dtype)
 
     def log_pmf(self) -> Tensor:
         # One distribution per entry and level: add a level axis before the components.
@@ -247,6 +282,7 @@ class GaussianMixture(Output):
     """
 
     support = constraints.real
+    noises = 2  # the component, then its value
     MIN_LOG_SCALE = -7.0
 
     def __init__(self, raw: Tensor) -> None:
@@ -259,11 +295,9 @@ class GaussianMixture(Output):
         component = -0.5 * (z * z + _LOG_2PI) - self.log_scales
         return _sum_components(self.logits, component)
 
-    def draw(self, generator: torch.Generator | None = None) -> Tensor:
-        index = Categorical(self.logits).draw(generator).long()[..., None]
-        mean, log_scale = self.means.gather(-1, index)[..., 0], self.log_scales.gather(-1, index)[..., 0]
-        noise = torch.randn(mean.shape, dtype=mean.dtype, device=mean.device, generator=generator)
-        return mean + torch.exp(log_scale) * noise
+    def from_noise(self, noise: Tensor) -> Tensor:
+        mean, log_scale = _pick_component(noise, self.logits, self.means, self.log_scales)
+        return mean + torch.exp(log_scale) * torch.special.ndtri(_above_0(noise[..., 1])).to(mean.dtype)
 
     @property
     def mean(self) -> Tensor:

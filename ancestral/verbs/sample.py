@@ -1,22 +1,29 @@
 """Sampling: any number of data, in batches, and the files they are written to."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ancestral.errors import InvalidInput
+from ancestral.distributions import Sharpening
+from ancestral.errors import InvalidInput, Unsupported
 from ancestral.event import Event
 from ancestral.files import replacing
+from ancestral.models.autoregressive.base import AutoregressiveModel
 from ancestral.models.base import Model
 from ancestral.verbs import pictures
+from ancestral.verbs.drawing import Drawn, Watch, draw_entries
 from ancestral.verbs.inputs import Named, auto_batch_size, check_counts, evaluating, open_model, track
 
 FILES = (".png", ".pdf", ".svg", ".npy", ".csv", ".parquet")
 """Suffixes of the files that samples are written to."""
 Condition = Tensor | Sequence[float] | int | float | str | None
+Method = Literal["sequential", "parallel"]
+METHODS: tuple[str, ...] = get_args(Method)
+"""Ways to draw from an autoregressive model."""
 
 
 def sample(
@@ -24,40 +31,115 @@ def sample(
     n: int,
     condition: Condition = None,
     *,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    method: Method = "sequential",
     seed: int = 0,
     batch_size: int | None = None,
     progress: bool = False,
+    watch: Watch | None = None,
 ) -> Tensor:
     """Draw data from a model.
+
+    Data of autoregressive models are drawn from noise of their own, which depends on `seed` and the number of the datum
+    alone: datum 5 is the same whatever `n`, `batch_size` and `method` are. That is so up to rounding: in single
+    precision a batch of another size may round a probability differently by 1e-7, and where the noise of an entry is
+    as near to the edge between two values, that datum takes another course from there on.
 
     Args:
         model: the model, or its zoo name, run directory or hub repository.
         n: number of data.
         condition: for conditional models: one for all (3), one for each ((n, *shape)), or "all" for each class in turn.
-        seed: seed of the draws; the same seed and batch size give the same data on the same kind of device.
+        temperature: below 1 sharpens the conditionals of the entries, above 1 evens them out: other than 1, draws are not
+            from the model's distribution any more. Discrete data and autoregressive models only, as `top_k` and `top_p`.
+        top_k: values of an entry that can be drawn, the likeliest ones; all where None.
+        top_p: the fewest values of an entry can be drawn that have this probability together; all where None.
+        method: sequential (one entry after another) or parallel (all at once, again and again, until nothing changes):
+            the same data at another cost.
+        seed: seed of the draws; the same seed gives the same data on the same kind of device.
         batch_size: data drawn at once; a size that fits in memory where None.
         progress: show a progress bar.
+        watch: called after each step with the data so far and whether each entry is drawn, (n, *event.shape) both.
 
     Returns:
         (n, *event.shape), of type `event.dtype`, on the CPU.
 
     Raises:
-        Unsupported: if the model cannot be sampled.
-        InvalidInput: if the condition is missing, superfluous or out of range.
+        Unsupported: if the model cannot be sampled, or not in the way that is asked for.
+        InvalidInput: if the condition is missing, superfluous or out of range, or an option is.
+    """
+    return draw(
+        model,
+        n,
+        condition,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        method=method,
+        seed=seed,
+        batch_size=batch_size,
+        progress=progress,
+        watch=watch,
+    ).x
+
+
+def draw(
+    model: Named,
+    n: int,
+    condition: Condition = None,
+    *,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    method: Method = "sequential",
+    seed: int = 0,
+    batch_size: int | None = None,
+    progress: bool = False,
+    watch: Watch | None = None,
+) -> Drawn:
+    """Draw data as `sample` does, and say how often the network was called.
+
+    Args and errors are those of `sample`.
+
+    Returns:
+        The data with the number of calls.
+
+    >>> from ancestral.models import create
+    >>> model = create("fvsbn", Event.binary((6,)))
+    >>> drawn = draw(model, 2, method="parallel")
+    >>> bool((drawn.x == draw(model, 2).x).all()), drawn.steps
+    (True, 6)
     """
     check_counts(n=n, batch_size=batch_size)
+    if method not in METHODS:
+        raise InvalidInput(f"there is no method {method!r} of sampling: choose one of {', '.join(METHODS)}")
+    sharpening = Sharpening(temperature, top_k, top_p)
     model = open_model(model).model
     conditions = conditions_for(model, n, condition)
     size = batch_size or auto_batch_size(model.event)
+    if isinstance(model, AutoregressiveModel):
+        parallel = method == "parallel"
+        return draw_entries(
+            model, n, conditions, sharpening, parallel=parallel, seed=seed, batch_size=size, progress=progress, watch=watch
+        )
+    for what, asked in ((str(sharpening), not sharpening.exact), ("method", method != "sequential"), ("watch", watch)):
+        if asked:
+            raise Unsupported(
+                f"{what}: a {model.name} draws a datum whole; only autoregressive models draw its entries one by one:"
+                " leave it out"
+            )
+    return _draw_whole(model, n, conditions, seed, size, progress)
+
+
+def _draw_whole(model: Model, n: int, conditions: Tensor | None, seed: int, size: int, progress: bool) -> Drawn:
     generator = torch.Generator(device=model.device).manual_seed(seed)
-
-    def draws() -> Iterator[Tensor]:
-        for start in range(0, n, size):
-            given = None if conditions is None else conditions[start : start + size].to(model.device)
-            yield model.sample(min(size, n - start), given, generator=generator).cpu()
-
+    x = []
     with evaluating(model):
-        return torch.cat(list(track(draws(), "sampling", -(-n // size), progress=progress)))
+        for start in track(range(0, n, size), "sampling", -(-n // size), progress=progress):
+            given = None if conditions is None else conditions[start : start + size].to(model.device)
+            x.append(model.sample(min(size, n - start), given, generator=generator).cpu())
+    return Drawn(torch.cat(x), calls=len(x), steps=0)
 
 
 def conditions_for(model: Model, n: int, condition: Condition) -> Tensor | None:

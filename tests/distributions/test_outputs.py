@@ -154,6 +154,66 @@ def test_draws_follow_their_generator_alone(case) -> None:
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
+# Draws from given noise
+
+
+def inverse_cdf(p: list[float], u: float) -> int:
+    """Return the first level whose cumulative probability is above u."""
+    total = 0.0
+    for level, q in enumerate(p):
+        total += q
+        if total > u:
+            return level
+    raise AssertionError("the noise is above all levels")
+
+
+@pytest.mark.parametrize("levels", LEVELS)
+def test_a_level_is_that_of_the_inverse_distribution_function(levels: int) -> None:
+    output = Categorical(raw(levels).expand(500, levels))
+    noise = torch.rand(500, 1, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    p = torch.softmax(raw(levels), 0).tolist()
+    assert output.from_noise(noise).tolist() == [inverse_cdf(p, u) for u in noise[:, 0].tolist()]
+
+
+def test_a_coin_shows_heads_where_the_noise_is_below_its_probability() -> None:
+    output = Bernoulli(torch.logit(torch.tensor([0.3, 0.3, 0.0, 1.0], dtype=torch.float64)))
+    highest = 1.0 - 2.0**-53
+    assert output.from_noise(torch.tensor([[0.29], [0.31], [0.0], [highest]], dtype=torch.float64)).tolist() == [1, 0, 0, 1]
+
+
+@given(st.lists(st.floats(-20, 20, width=32), min_size=1, max_size=300), st.integers(0, 300), st.integers(0, 300))
+def test_levels_of_probability_0_are_never_drawn(numbers: list[float], before: int, after: int) -> None:
+    logits = torch.tensor([-math.inf] * before + numbers + [-math.inf] * after)
+    for dtype in (torch.float32, torch.float64):
+        highest = 1.0 - torch.finfo(dtype).eps / 2.0
+        noise = torch.tensor([[0.0], [0.5], [highest]], dtype=dtype)
+        assert float(noise.max()) < 1.0
+        for parameters in (logits, logits.double()):
+            drawn = Categorical(parameters.expand(3, -1)).from_noise(noise)
+            assert bool(((drawn >= before) & (drawn < before + len(numbers))).all())
+
+
+@pytest.mark.parametrize("case", [*CASES, "gaussian"])
+@dtypes
+def test_a_draw_is_a_function_of_its_own_noise(case, dtype: torch.dtype) -> None:
+    output = GaussianMixture(raw(2, 3, 6, dtype=dtype)) if case == "gaussian" else discrete(dtype)[case][0]
+    noise = torch.rand(2, 3, output.noises, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    drawn = output.from_noise(noise)
+    assert drawn.shape == output.batch_shape
+    assert drawn.dtype == dtype
+    other = noise.clone()
+    other[0] = 0.5
+    assert torch.equal(output.from_noise(other)[1], drawn[1])
+
+
+def test_the_ends_of_the_noise_give_finite_values() -> None:
+    for dtype in (torch.float32, torch.float64):
+        ends = torch.tensor([0.0, 1.0 - torch.finfo(dtype).eps / 2.0], dtype=dtype)
+        noise = torch.stack((ends, ends), dim=-1)
+        assert bool(GaussianMixture(torch.zeros(2, 6)).from_noise(noise).isfinite().all())
+        assert DiscretizedLogisticMixture(torch.zeros(2, 6), 256).from_noise(noise).tolist() == [0.0, 255.0]
+
+
 # Extremes
 
 extreme = st.floats(-1e4, 1e4, width=32)

@@ -1,0 +1,74 @@
+"""Drawing with noise of each datum's own: the same data in any batch and by either method; their frequencies."""
+
+import pytest
+import torch
+from scipy.stats import chisquare
+from torch import Tensor
+
+from ancestral.models.autoregressive.base import AutoregressiveModel
+from ancestral.verbs.sample import draw, sample
+from tests.contracts.cases import Case, all_states, contract, log_prob, repeat, standardized
+
+
+def autoregressive(case: Case) -> bool:
+    return case.autoregressive
+
+
+def real(case: Case) -> bool:
+    return case.autoregressive and case.event.levels is None
+
+
+def assert_same(case: Case, x: Tensor, other: Tensor) -> None:
+    """Integers to the bit; real numbers, which show how a product was rounded, to that rounding."""
+    assert x.dtype == other.dtype == case.event.dtype
+    tolerance = 0.0 if case.event.discrete else 1e-5
+    torch.testing.assert_close(x, other, rtol=tolerance, atol=tolerance)
+
+
+@contract(autoregressive)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["f64", "f32"])
+def test_a_datum_is_the_same_in_any_batch(case: Case, dtype: torch.dtype) -> None:
+    model, condition = case.build(dtype=dtype), case.conditions(7)
+    x = sample(model, 7, condition, seed=3)
+    for size in (1, 3):
+        assert_same(case, sample(model, 7, condition, seed=3, batch_size=size), x)
+    fewer = None if condition is None else condition[:4]
+    assert_same(case, sample(model, 4, fewer, seed=3), x[:4])
+
+
+@contract(autoregressive)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["f64", "f32"])
+def test_parallel_sampling_gives_the_sample_of_the_steps(case: Case, dtype: torch.dtype) -> None:
+    for seed in range(2):
+        # Entries that depend on each other strongly; real ones would be chaotic, and rounding would show.
+        model = case.build(seed, dtype=dtype, spread=1.0 if case.event.discrete else 0.3)
+        condition = case.conditions(9)
+        stepped = draw(model, 9, condition, seed=seed)
+        for size in (None, 4):
+            drawn = draw(model, 9, condition, seed=seed, method="parallel", batch_size=size)
+            assert_same(case, drawn.x, stepped.x)
+            assert drawn.calls <= drawn.steps
+    assert stepped.calls == stepped.steps
+
+
+@contract(real)
+def test_the_methods_agree_on_data_with_a_scale(case: Case) -> None:
+    case = standardized(case)
+    model, condition = case.build(dtype=torch.float64), case.conditions(9)
+    assert_same(case, sample(model, 9, condition, method="parallel"), sample(model, 9, condition))
+
+
+@contract(lambda case: case.autoregressive and case.enumerable)
+@pytest.mark.parametrize("method", ["sequential", "parallel"])
+def test_samples_have_the_models_frequencies(case: Case, method: str) -> None:
+    n, model, condition = 4000, case.build(spread=1.0), repeat(case.conditions(1), 4000)
+    assert isinstance(model, AutoregressiveModel)
+    states = all_states(case.event)
+    with torch.no_grad():
+        expected = n * log_prob(model, states, repeat(case.conditions(1), len(states))).double().exp()
+    base = (case.event.levels or 0) ** torch.arange(case.event.numel).flip(0)
+    index = (sample(model, n, condition, method=method).flatten(1).long() * base).sum(1)
+    observed = torch.bincount(index, minlength=len(states)).double()
+    rare = expected < 10
+    observed, expected = (torch.cat((v[~rare], v[rare].sum()[None] + 1e-9)) for v in (observed, expected))
+    assert chisquare(observed.numpy(), (expected * observed.sum() / expected.sum()).numpy()).pvalue > 1e-4

@@ -2,9 +2,10 @@
 
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -100,6 +101,56 @@ def open_data(data: Data | str | None, subject: Subject, options: dict[str, Any]
         data = load(name, **{**chosen, **(options or {})})
     check_fit(subject, data)
     return data
+
+
+def find_image_files(sources: Sequence[str]) -> list[Path]:
+    """Return the image files that `sources` are or, of folders, hold; none where they are something else.
+
+    Raises:
+        InvalidInput: if one of several is neither.
+    """
+    from ancestral.data.images import SUFFIXES, find_images
+
+    found: list[Path] = []
+    for path in map(Path, sources):
+        files = find_images(path) if path.is_dir() else [path] if path.suffix.lower() in SUFFIXES else []
+        if not files and len(sources) > 1:
+            raise InvalidInput(f"{path} is no image and no folder of images: give images, or the name of one data set")
+        found.extend(files)
+    return found
+
+
+def read_images(paths: Sequence[Path], event: Event) -> Tensor:
+    """Return image files as data of an event: colours as luma where it has one channel, and levels reduced where it has fewer.
+
+    Args:
+        paths: the files.
+        event: of images with at most 256 levels.
+
+    Returns:
+        (n, *event.shape).
+
+    Raises:
+        InvalidInput: if one cannot be read, or is not of the event's height, width and channels.
+    """
+    from ancestral.data.images import ImageDecoder, ImageFormat
+    from ancestral.data.material import Options
+    from ancestral.data.values import values_of
+
+    if not event.is_image or event.levels is None or event.levels > 256:
+        raise InvalidInput(f"images have height, width and at most 256 levels, the model is of {event} data: name a data set")
+    decoder = ImageDecoder(ImageFormat(gray=event.shape[0] == 1))
+    pixels = torch.from_numpy(decoder([{"path": str(path)} for path in paths], ["the image"] * len(paths)))
+    if tuple(pixels.shape[1:]) != event.shape:
+        raise InvalidInput(
+            f"{paths[0]} is an image of {'x'.join(map(str, pixels.shape[1:]))} (channels, height, width), the model is of"
+            f" {event} data: bring it to that size first"
+        )
+    pixels = pixels if decoder.levels == 256 else pixels * 255
+    if event.levels == 256:
+        return pixels
+    options = Options(binarize=128) if event.is_binary else Options(levels=event.levels)
+    return values_of(Event.integers(event.shape, 256), options, False, "the image").fixed(pixels)
 
 
 def check_fit(subject: Subject, data: Data) -> None:

@@ -1,6 +1,7 @@
 """Pictures of data and of training: what is drawn follows from the event alone."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ MAX_CORNER = 6
 """Entries shown in a corner plot, the first ones."""
 GRID_SIDE = 640
 """Smallest side, in pixels, that a grid of images is enlarged to."""
+CAPTION = (48, 15)
+"""Width and height, in pixels, that a caption below an image takes."""
 
 
 def samples(event: Event, x: Tensor, path: Path | str, names: tuple[str, ...] = ()) -> None:
@@ -78,20 +81,67 @@ def image_grid(x: Tensor, event: Event, columns: int | None = None) -> "Image.Im
     >>> image_grid(torch.zeros(4, 1, 8, 8), Event.binary((1, 8, 8))).mode
     'L'
     """
-    from PIL import Image
-
     pixels = to_pixels(x, event)
+    n, h, w, _ = pixels.shape
+    return _tiled(pixels, min(n, columns or math.ceil(math.sqrt(n * h / w))))
+
+
+def _tiled(pixels: np.ndarray[Any, Any], columns: int, captions: Sequence[str] = ()) -> "Image.Image":
+    """Return pixels, (n, height, width, 3 or 1), as one enlarged picture, with a caption below each where there are some."""
+    from PIL import Image, ImageDraw, ImageFont
+
     n, h, w, c = pixels.shape
-    columns = min(n, columns or math.ceil(math.sqrt(n * h / w)))
     rows = math.ceil(n / columns)
     gap = 1 if h < 64 else 2
-    canvas = np.full((rows * (h + gap) + gap, columns * (w + gap) + gap, c), 128, np.uint8)
-    for i in range(n):
-        top, left = gap + i // columns * (h + gap), gap + i % columns * (w + gap)
-        canvas[top : top + h, left : left + w] = pixels[i]
-    image = Image.fromarray(canvas.squeeze(-1) if c == 1 else canvas)
-    zoom = max(1, math.ceil(GRID_SIDE / max(image.size)))
-    return image.resize((image.width * zoom, image.height * zoom), Image.Resampling.NEAREST)
+    zoom = max(1, math.ceil(GRID_SIDE / max(rows * (h + gap) + gap, columns * (w + gap) + gap)))
+    if captions:
+        zoom = max(zoom, math.ceil(CAPTION[0] / w))
+    strip = math.ceil(CAPTION[1] / zoom) if captions else 0
+    canvas = np.full((rows * (h + gap + strip) + gap, columns * (w + gap) + gap, c), 128, np.uint8)
+    corners = [(gap + i // columns * (h + gap + strip), gap + i % columns * (w + gap)) for i in range(n)]
+    for image, (top, left) in zip(pixels, corners, strict=True):
+        canvas[top : top + h, left : left + w] = image
+    picture = Image.fromarray(canvas.squeeze(-1) if c == 1 else canvas)
+    picture = picture.resize((picture.width * zoom, picture.height * zoom), Image.Resampling.NEAREST)
+    if captions:
+        pen, font = ImageDraw.Draw(picture), ImageFont.load_default(CAPTION[1] - 4)
+        for text, (top, left) in zip(captions, corners, strict=True):
+            pen.text(
+                ((left + w / 2) * zoom, (top + h) * zoom + 1), text, fill=0 if c == 1 else (0, 0, 0), font=font, anchor="ma"
+            )
+    return picture
+
+
+def completion_grid(
+    event: Event, x: Tensor, observed: Tensor, log_prob: Tensor | None = None, truth: Tensor | None = None
+) -> "Image.Image":
+    """Return completed images as one picture, a row for each: what was given, the completions, and the truth if known.
+
+    What was not observed is hatched; below each completion is its log-probability.
+
+    Args:
+        event: an image event.
+        x: (batch, n, *event.shape).
+        observed: (batch, *event.shape), bool.
+        log_prob: log p(completion | observed), (batch, n), nats.
+        truth: (batch, *event.shape).
+
+    >>> event = Event.binary((1, 8, 8))
+    >>> completion_grid(event, torch.ones(2, 3, 1, 8, 8), torch.ones(2, 1, 8, 8, dtype=torch.bool)).mode
+    'L'
+    """
+    shown = torch.cat((x[:, :1], x) if truth is None else (x[:, :1], x, truth[:, None].to(x.dtype)), dim=1)
+    columns = shown.shape[1]
+    pixels = to_pixels(shown.flatten(0, 1), event)
+    seen = to_pixels(observed, Event.binary(event.shape))
+    height, width = np.ogrid[: pixels.shape[1], : pixels.shape[2]]
+    hatch = np.where((height + width) % 3 == 0, 96, 160).astype(np.uint8)[..., None]
+    pixels[::columns] = np.where(seen > 0, pixels[::columns], hatch)
+    captions: list[str] = []
+    if log_prob is not None:
+        last = [] if truth is None else ["truth"]
+        captions = [text for row in log_prob.tolist() for text in ("given", *(f"{value:.1f}" for value in row), *last)]
+    return _tiled(pixels, columns, captions)
 
 
 def corner_plot(x: Tensor, names: tuple[str, ...]) -> "Figure":

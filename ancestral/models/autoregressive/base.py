@@ -1,5 +1,6 @@
 """What every autoregressive model shares: conditionals for all entries at once, or for one entry after another."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -82,6 +83,11 @@ class AutoregressiveModel(Model):
     def order(self) -> Tensor:
         """Flat index of the entry at each step, (numel,)."""
         return torch.arange(self.event.numel)
+
+    def member_forward(self, member: int, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Return the raw head parameters of all conditionals of one member of a mixture; see `forward`."""
+        raw: Tensor = self(x, condition)
+        return raw
 
     def entry_log_prob(self, raw: Tensor, x: Tensor) -> Tensor:
         """Return log p of each entry of `x`, (batch, *event.shape), under its raw parameters, same shape, nats."""
@@ -186,23 +192,24 @@ class AutoregressiveModel(Model):
         return raw.flatten(1, -2)[:, int(state.order[state.t])]
 
     @torch.no_grad()
-    def run(self, state: State, choose: Callable[[int, Tensor], Tensor]) -> Tensor:
-        """Take all steps that are left; sampling, completion and decoding differ in how they choose values.
+    def run(self, state: State, choose: Callable[[int, Tensor], Tensor], stop: int | None = None) -> Tensor:
+        """Take the steps that are left; sampling, completion and decoding differ in how they choose values.
 
         Args:
-            state: from `init_state` or `fork`, before a step; it is changed in place.
+            state: from `init_state`, `fork` or an earlier `run`; it is changed in place.
             choose: given an entry (flat index) and its raw parameters, (batch, parameters), returns its value on the
                 event's scale, (batch,).
+            stop: the number of steps taken at which to stop, so that another `run` can go on; all where None.
 
         Returns:
-            The data, (batch, *event.shape), of type `event.dtype`.
+            The data so far, (batch, *event.shape), of type `event.dtype`; zero where not yet given.
         """
         order = state.order.tolist()
         value = None if state.t == 0 else state.x[:, order[state.t - 1]].clone()
-        for t in range(state.t, len(order)):
+        for t in range(state.t, len(order) if stop is None else stop):
             value = choose(order[t], self.step(state, value))
         if value is not None:
-            state.x[:, order[-1]] = value.to(state.x.dtype)
+            state.x[:, order[state.t - 1]] = value.to(state.x.dtype)
         return state.x.view(-1, *self.event.shape).to(self.event.dtype)
 
     @torch.no_grad()
@@ -226,6 +233,25 @@ class AutoregressiveModel(Model):
         """Return a value of the head's distribution, (batch,), as a value of `entry` on the event's scale."""
         if self.event.discrete:
             return value
-        loc = self.event.loc[entry] if self.event.loc else 0.0
-        scale = self.event.scale[entry] if self.event.scale else 1.0
+        loc, scale = self._entry_affine(entry)
         return value * scale + loc
+
+    def value_log_prob(self, entry: int, raw: Tensor, value: Tensor) -> Tensor:
+        """Return log p of a value of one entry, as `entry_log_prob` has it for all of them.
+
+        Args:
+            entry: its flat index.
+            raw: its raw parameters, (batch, head.parameters).
+            value: its value on the event's scale, (batch,).
+
+        Returns:
+            (batch,), nats.
+        """
+        if self.event.discrete:
+            return self.head(raw).log_prob(value)
+        loc, scale = self._entry_affine(entry)
+        return self.head(raw).log_prob((value - loc) / scale) - math.log(scale)
+
+    def _entry_affine(self, entry: int) -> tuple[float, float]:
+        loc, scale = self.event.loc, self.event.scale
+        return 0.0 if loc is None else loc[entry], 1.0 if scale is None else scale[entry]

@@ -24,7 +24,6 @@ class Ensemble(AutoregressiveModel):
             self.likelihood = Likelihood("exact", note=f"mixture of {members} {what}")
 
     def member_forward(self, member: int, x: Tensor, condition: Tensor | None = None) -> Tensor:
-        """Return the raw head parameters of all conditionals of one member; see `AutoregressiveModel.forward`."""
         raise NotImplementedError
 
     def member_log_prob(self, member: int, x: Tensor, condition: Tensor | None = None) -> Tensor:

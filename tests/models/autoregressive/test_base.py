@@ -83,6 +83,28 @@ def test_the_log_prob_is_the_sum_over_entries() -> None:
     torch.testing.assert_close(model.log_prob(x), entries.sum((1, 2, 3)))
 
 
+@pytest.mark.parametrize(
+    "event", [Event.binary((2, 2)), Event.real((4,), (5.0, 0.0, 1.0, 2.0), (1.0, 2.0, 3.0, 4.0))], ids=str
+)
+def test_a_run_can_stop_and_go_on(event: Event) -> None:
+    """Every value is seen by the steps after a stop, and its log-probability is that of the whole."""
+    model = Walk(event).eval()
+    x = model.sample(5, generator=torch.Generator().manual_seed(0))
+    entries = model.entry_log_prob(model(x), x).flatten(1)
+
+    def choose(entry: int, raw: Tensor) -> Tensor:
+        value = x.flatten(1)[:, entry]
+        torch.testing.assert_close(model.value_log_prob(entry, raw, value), entries[:, entry])
+        return value
+
+    state = model.init_state(5)
+    for stop in (0, 1, 1, 3):
+        assert torch.equal(model.run(state, choose, stop).flatten(1)[:, 4 - stop :], x.flatten(1)[:, 4 - stop :])
+        assert state.t == stop
+    assert torch.equal(model.run(state, choose), x)
+    assert torch.equal(model.run(state, choose), x)
+
+
 def test_an_order_of_its_own_is_the_only_one() -> None:
     with pytest.raises(Unsupported, match="Walk has an order of its own"):
         Walk(Event.binary((3,))).init_state(1, order=torch.tensor([0, 1, 2]))

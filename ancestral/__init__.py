@@ -14,49 +14,71 @@ if TYPE_CHECKING:
     from ancestral.models.base import Model
     from ancestral.training import Run, TrainConfig
     from ancestral.training.fit import resume
+    from ancestral.verbs.codec import Compressed, Restored, compress, decompress
     from ancestral.verbs.compare import Comparison, compare
+    from ancestral.verbs.complete import CollapseWarning, Completion, complete
     from ancestral.verbs.evaluate import Evaluation, evaluate
     from ancestral.verbs.fit import fit
+    from ancestral.verbs.maps import score_map
     from ancestral.verbs.sample import sample
     from ancestral.verbs.score import score
+    from ancestral.verbs.stream import stream_log_prob
     from ancestral.zoo import load
 
 __version__ = "0.1.0"
 __all__ = [
+    "CollapseWarning",
     "Comparison",
+    "Completion",
+    "Compressed",
     "Evaluation",
     "Event",
     "InvalidInput",
     "Likelihood",
     "Model",
+    "Restored",
     "Run",
     "TrainConfig",
     "Unsupported",
     "__version__",
     "compare",
+    "complete",
+    "compress",
+    "decompress",
     "evaluate",
     "fit",
     "load",
     "resume",
     "sample",
     "score",
+    "score_map",
+    "stream_log_prob",
 ]
 
 _HOMES = {
+    "CollapseWarning": "ancestral.verbs.complete",
     "Comparison": "ancestral.verbs.compare",
+    "Completion": "ancestral.verbs.complete",
+    "Compressed": "ancestral.verbs.codec",
     "Evaluation": "ancestral.verbs.evaluate",
     "Event": "ancestral.event",
     "Likelihood": "ancestral.likelihood",
     "Model": "ancestral.models.base",
+    "Restored": "ancestral.verbs.codec",
     "Run": "ancestral.training",
     "TrainConfig": "ancestral.training",
     "compare": "ancestral.verbs.compare",
+    "complete": "ancestral.verbs.complete",
+    "compress": "ancestral.verbs.codec",
+    "decompress": "ancestral.verbs.codec",
     "evaluate": "ancestral.verbs.evaluate",
     "fit": "ancestral.verbs.fit",
     "load": "ancestral.zoo",
     "resume": "ancestral.training",
     "sample": "ancestral.verbs.sample",
     "score": "ancestral.verbs.score",
+    "score_map": "ancestral.verbs.maps",
+    "stream_log_prob": "ancestral.verbs.stream",
 }
 
 

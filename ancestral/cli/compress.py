@@ -1,0 +1,45 @@
+"""`ancestral compress`."""
+
+import sys
+from collections.abc import Sequence
+
+from ancestral.cli.parsing import add_verb, arguments, make_parser, parse, print_json
+from ancestral.errors import InvalidInput
+from ancestral.files import check_writable
+from ancestral.verbs.codec import compress
+from ancestral.verbs.inputs import open_model
+
+DESCRIPTION = """Compress data without loss with a trained model; `ancestral decompress` gives them back to the bit.
+
+MODEL is a run directory, a zoo name or a hub repository; SOURCE is a folder of images, an image, an .npy array, or the
+name of a data set, of which --split is compressed."""
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run the command."""
+    parser = make_parser("compress", "MODEL SOURCE -o FILE.anc [options]", DESCRIPTION)
+    parser.add_argument("model", type=str, metavar="MODEL", help="run directory, zoo name or hub repository")
+    parser.add_argument("source", type=str, metavar="SOURCE", help="folder of images, image, .npy array or data set")
+    parser.add_argument("-o", "--output", type=str, help="archive to write")
+    parser.add_argument("--json", action="store_true", help="print what it came to as JSON")
+    add_verb(parser, compress, skip={"model", "source", "path", "condition"})
+    config = parse(parser, argv)
+    if not config.get("output"):
+        raise InvalidInput("there is no archive to write: name it with -o, such as -o images.anc")
+    check_writable(config.output)
+    subject = open_model(config.model, config.get("device", "auto"))
+    result = compress(
+        subject, config.source, config.output, **{k: v for k, v in arguments(config, compress).items() if k != "source"}
+    )
+    if config.get("json"):
+        print_json(result)
+        return 0
+    kept = f" and {result.files} files kept as they were" if result.files else ""
+    print(f"wrote {result.count} data{kept} to {result.path}: {result.bytes} bytes", file=sys.stderr)
+    if result.count:
+        print(
+            f"{result.bits_per_dim:.4f} bits/dim on disk, {result.overhead:.0f} bytes more than the model's"
+            f" {result.nats / result.count:.2f} nats each; {result.count / result.seconds:.1f} a second",
+            file=sys.stderr,
+        )
+    return 0

@@ -1,0 +1,162 @@
+"""The conditionals of a model as integer frequencies, and chunks of data coded with them."""
+
+import copy
+import hashlib
+import json
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ancestral.coding.archive import KEY_BYTES
+from ancestral.coding.entropy import Decoder, encode
+from ancestral.coding.frequencies import MAX_LEVELS, Floats, Integers, frequencies, unsafe_shifts
+from ancestral.errors import Unsupported
+from ancestral.models import registry
+from ancestral.models.autoregressive.base import AutoregressiveModel
+from ancestral.models.base import Model
+
+CHUNK_ELEMENTS = 2**24
+"""Probabilities of a chunk, at most: 128 MiB in float64."""
+MAX_CHUNK = 1024
+"""Data of a chunk, at most."""
+_BLOCK = 2**22
+"""Probabilities, times parameters of an entry, that are computed at once."""
+
+
+def model_key(model: Model) -> bytes:
+    """Return a digest of a model: its name, options, event and weights."""
+    state = hashlib.sha256()
+    parts = [model.name, model.config, model.event.to_json(), model.condition and model.condition.to_json()]
+    state.update(json.dumps(parts, sort_keys=True).encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        state.update(f"{name} {tuple(tensor.shape)}".encode())
+        state.update(tensor.detach().double().cpu().numpy().astype("<f8").tobytes())
+    return state.digest()[:KEY_BYTES]
+
+
+def check_codes(model: Model) -> AutoregressiveModel:
+    """Return the model, or raise unless it can compress.
+
+    Raises:
+        Unsupported: if it has no exact conditionals of whole numbers.
+    """
+    name = model.name or type(model).__name__
+    if not isinstance(model, AutoregressiveModel):
+        able = [n for n in registry.names() if issubclass(registry.get(n), AutoregressiveModel)]
+        raise Unsupported(f"{name} has no exact conditionals to code with. Models that have: {', '.join(able)}")
+    for event, what in ((model.event, "data"), (model.condition, "a condition")):
+        if event is not None and (event.levels is None or event.levels > MAX_LEVELS):
+            raise Unsupported(
+                f"this {name} is a model of {what} ({event}), expected at most {MAX_LEVELS} whole levels to code"
+            )
+    return model
+
+
+class ModelCoder:
+    """Codes chunks of data with the conditionals of a model, in float64.
+
+    Args:
+        model: the model.
+
+    Raises:
+        Unsupported: if it has no exact conditionals of whole numbers.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self.model = copy.deepcopy(check_codes(model)).double().eval()
+        self.key, self.event, self.condition = model_key(model), model.event, model.condition
+        self.chunk_size = max(1, min(MAX_CHUNK, CHUNK_ELEMENTS // (self.event.numel * (self.event.levels or 1))))
+
+    def nothing(self) -> Tensor:
+        """Return no data at all, (0, *event.shape)."""
+        return torch.empty(0, *self.event.shape, dtype=self.event.dtype)
+
+    def _table(self, raw: Tensor) -> Floats:
+        """Return the log-probabilities of all values, (n, levels), given raw parameters, (n, parameters)."""
+        head = self.model.head
+        size = max(1, _BLOCK // ((self.event.levels or 1) * head.parameters))
+        return torch.cat([head(block).log_pmf() for block in raw.split(size)]).cpu().numpy()
+
+    def log_pmf(self, member: int, x: Tensor, condition: Tensor | None) -> Floats:
+        """Return the log-probabilities of all values of a member's conditionals, in float64.
+
+        Args:
+            member: of a mixture.
+            x: (n, *event.shape), on the model's device.
+            condition: (n, *condition.shape), where the model has a condition.
+
+        Returns:
+            By step, then datum, (numel * n, levels), nats.
+        """
+        raw = self.model.member_forward(member, x, condition).flatten(1, -2)  # (n, numel, parameters)
+        return self._table(raw[:, self.model.member_order(member)].transpose(0, 1).flatten(0, 1))
+
+    @torch.no_grad()
+    def encode(self, x: Tensor, condition: Tensor | None) -> tuple[int, int, bytes | None, float]:
+        """Code data.
+
+        Args:
+            x: (n, *event.shape), of type `event.dtype`, on the model's device.
+            condition: (n, *condition.shape), where the model has a condition.
+
+        Returns:
+            The member of the mixture, the offset of the grid, the code (None where no offset is safe), and the nats.
+        """
+        member = self._best_member(x, condition)
+        log_pmf = self.log_pmf(member, x, condition)
+        order = self.model.member_order(member).cpu()
+        symbols = x.cpu().flatten(1)[:, order].T.flatten().numpy().astype(np.int32)
+        nats = -float(np.take_along_axis(log_pmf, symbols[:, None].astype(np.int64), axis=1).sum())
+        unsafe = unsafe_shifts(log_pmf)
+        shift = int(unsafe.argmin())
+        if unsafe[shift]:
+            return member, 0, None, nats
+        parts = [(symbols, frequencies(log_pmf, shift))]
+        if condition is not None:
+            given = condition.cpu().flatten().numpy().astype(np.int32)
+            parts.insert(0, (given, self._even(len(given))))
+        return member, shift, encode(parts), nats
+
+    def _best_member(self, x: Tensor, condition: Tensor | None) -> int:
+        model = self.model
+        if model.members == 1:
+            return 0
+        each = [model.entry_log_prob(model.member_forward(k, x, condition), x).sum() for k in range(model.members)]
+        return int(torch.stack(each).argmax())
+
+    def _even(self, n: int) -> Integers:
+        """Return frequencies of `n` entries of conditions, all values alike."""
+        levels = self.condition.levels if self.condition is not None and self.condition.levels is not None else 1
+        return np.broadcast_to(frequencies(np.zeros((1, levels)), 0), (n, levels))
+
+    @torch.no_grad()
+    def decode(self, member: int, chunks: Sequence[tuple[int, int, bytes]]) -> list[tuple[Tensor, Tensor | None]]:
+        """Decode chunks together; how they are put together has no effect on what comes out.
+
+        Args:
+            member: of the mixture, that coded them.
+            chunks: of each, the number of data, the offset of the grid, and the code.
+
+        Returns:
+            The data of each, (n, *event.shape), on the CPU, and their conditions.
+        """
+        model, decoders = self.model, [Decoder(code) for _, _, code in chunks]
+        counts = [count for count, _, _ in chunks]
+        shifts = np.repeat([shift for _, shift, _ in chunks], counts)
+        ends = np.cumsum(counts).tolist()
+        rows = [slice(end - count, end) for end, count in zip(ends, counts, strict=True)]
+        condition = None
+        if self.condition is not None:
+            numel, shape, kind = self.condition.numel, self.condition.shape, self.condition.dtype
+            given = [d.decode(self._even(count * numel)) for d, count in zip(decoders, counts, strict=True)]
+            condition = torch.from_numpy(np.concatenate(given)).view(-1, *shape).to(model.device, kind)
+
+        def choose(entry: int, raw: Tensor) -> Tensor:
+            table = frequencies(self._table(raw), shifts)
+            symbols = [decoder.decode(table[part]) for decoder, part in zip(decoders, rows, strict=True)]
+            return torch.from_numpy(np.concatenate(symbols)).to(raw)
+
+        x = model.run(model.init_state(ends[-1], condition, member=member), choose).cpu()
+        return [(x[part], None if condition is None else condition[part].cpu()) for part in rows]

@@ -18,6 +18,9 @@ from benchmarks import page
 from benchmarks.harness import Settings, run
 
 TABLES = ("made", "gated_pixelcnn", "realnvp", "vae")
+"""Tables of contenders that train and score."""
+OTHERS = ("sampling", "codecs", "loop_overhead")
+"""Tables that measure something else."""
 OUT = Path(__file__).parent / "out"
 
 
@@ -25,9 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "tables", nargs="*", metavar="TABLE", help=f"any of {', '.join((*TABLES, 'loop_overhead'))}; default: all"
-    )
+    parser.add_argument("tables", nargs="*", metavar="TABLE", help=f"any of {', '.join((*TABLES, *OTHERS))}; default: all")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of torch")
     parser.add_argument("--seconds", type=float, default=1.0, help="least length of one timing")
     parser.add_argument("--repeats", type=int, default=5, help="timings of each contender")
@@ -37,10 +38,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print the measurements and write nothing")
     parser.add_argument("--render", action="store_true", help="write the page from earlier measurements")
     given = parser.parse_args(arguments)
-    names = given.tables or [*TABLES, "loop_overhead"]
+    names = given.tables or [*TABLES, *OTHERS]
     for name in names:
-        if name not in (*TABLES, "loop_overhead"):
-            parser.error(f"there is no table {name!r}: choose from {', '.join((*TABLES, 'loop_overhead'))}")
+        if name not in (*TABLES, *OTHERS):
+            parser.error(f"there is no table {name!r}: choose from {', '.join((*TABLES, *OTHERS))}")
     for name in [] if given.render else names:
         result = measure(name, given)
         if given.json:
@@ -63,7 +64,10 @@ def measure(name: str, given: argparse.Namespace) -> dict[str, object]:
 
         steps = 200 if given.tiny else 2000
         return {**facts, "threads": 1, "steps": steps, "microseconds": loop_overhead.measure(steps, given.repeats)}
-    table = importlib.import_module(f"benchmarks.{name}").TABLE
+    module = importlib.import_module(f"benchmarks.{name}")
+    if name in OTHERS:
+        return {**facts, "tables": module.measure(given.tiny, given.repeats)}
+    table = module.TABLE
     groups = {}
     for precision in given.precision:
         settings = Settings(precision, given.threads, given.seconds, given.repeats, given.tiny)

@@ -72,6 +72,10 @@ def render(result: dict[str, Any]) -> str:
         rows = [(name, f"{value:.0f}") for name, value in result["microseconds"].items()]
         parts.append(_markdown(("loop", "µs per step"), rows))
         return "\n\n".join(parts)
+    if "tables" in result:
+        for table in result["tables"]:
+            parts += [f"### {table['title']}", _markdown(table["header"], table["rows"]), *table["notes"]]
+        return "\n\n".join(parts)
     table = importlib.import_module(f"benchmarks.{result['table']}").TABLE
     names = [group["group"] for group in next(iter(result["groups"].values()))]
     for name in names:

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # benchmarks/ is not installed
 
 from benchmarks import page  # noqa: E402
-from benchmarks.__main__ import TABLES  # noqa: E402
+from benchmarks.__main__ import OTHERS, TABLES  # noqa: E402
 
 ARGUMENTS = ("--tiny", "--json", "--seconds", "0", "--repeats", "2", "--threads", "1", "--precision", "float32")
 
@@ -51,6 +51,22 @@ def test_loop_overhead_prints_measurements():
     assert "| loop | µs per step |" in page.render(result)
 
 
+def test_sampling_prints_measurements():
+    result = run("sampling")
+    by_batch, by_size = result["tables"]
+    assert [row[0] for row in by_batch["rows"]] == ["1", "16", "64"]
+    assert len(by_size["rows"]) == 2
+    assert "| batch | threads |" in page.render(result)
+
+
+def test_codecs_print_measurements(real_data):
+    tables = run("codecs")["tables"]
+    assert tables, "no model of the zoo that compresses is trained"
+    for table in tables:
+        assert table["rows"][-1][0] == "**ancestral**"
+        assert all(float(row[1]) > 0 for row in table["rows"])
+
+
 def test_ratio_is_the_median_over_repeats():
     ours = {"name": "ancestral", "seconds": {"train": [1.0, 1.0, 2.0]}}
     peer = {"name": "peer", "seconds": {"train": [2.0, 3.0, 2.0]}}
@@ -63,4 +79,4 @@ def test_generated_part_is_replaced_between_its_marks():
 
 def test_page_has_a_place_for_each_table():
     text = page.PAGE.read_text(encoding="utf-8")
-    assert all(f"<!-- {name} -->" in text and f"<!-- /{name} -->" in text for name in (*TABLES, "loop_overhead"))
+    assert all(f"<!-- {name} -->" in text and f"<!-- /{name} -->" in text for name in (*TABLES, *OTHERS))

@@ -1,0 +1,105 @@
+"""Sampling by steps, beside recomputing the whole image for each pixel with the same weights."""
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from ancestral.event import Event
+from ancestral.models import create
+from ancestral.models.autoregressive.base import AutoregressiveModel
+
+LAYERS, CHANNELS, SIDE = 10, 128, 28
+BATCHES = (1, 16, 64)
+SIDES = (16, 32, 64, 128)
+
+
+def measure(tiny: bool, repeats: int) -> list[dict[str, Any]]:
+    """Return the tables: speed by batch size, and cost by image size."""
+    torch.manual_seed(0)
+    return [_by_batch(tiny, repeats), _by_size(tiny)]
+
+
+def _model(side: int, tiny: bool, layers: int = LAYERS) -> AutoregressiveModel:
+    size = {"channels": 8, "layers": 2} if tiny else {"channels": CHANNELS, "layers": layers}
+    model = create(
+        "gated-pixelcnn", Event.binary((1, side, side)), skip=True, head_channels=32, vertical_residual=False, **size
+    )
+    if not isinstance(model, AutoregressiveModel):
+        raise TypeError("the Gated PixelCNN is autoregressive")
+    return model.eval()
+
+
+def _seconds(run: Callable[[], Any], repeats: int = 1) -> float:
+    times = []
+    for _ in range(repeats):
+        begun = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - begun)
+    return statistics.median(times)
+
+
+def _peak(threads: int) -> float:
+    """Return the operations a second of a large float32 product, which is what a sampler could reach at most."""
+    torch.set_num_threads(threads)
+    a = torch.randn(1024, 1024)
+    a @ a
+    return 2 * 1024**3 / _seconds(lambda: a @ a, 9)
+
+
+def _operations(model: AutoregressiveModel) -> float:
+    """Return the multiplications and additions for each pixel of one image: two for each weight of a convolution."""
+    return 2.0 * sum(p.numel() for name, p in model.named_parameters() if p.dim() == 4)
+
+
+@torch.no_grad()
+def _by_batch(tiny: bool, repeats: int) -> dict[str, Any]:
+    side = 6 if tiny else SIDE
+    model, rows = _model(side, tiny), []
+    for batch in BATCHES:
+        threads = 1 if batch == 1 else 2  # a second thread costs more than it gives at batch size 1
+        peak = _peak(threads)
+        x = torch.zeros(batch, 1, side, side)
+        model(x)
+        naive = _seconds(lambda x=x: model(x), repeats) * side * side  # type: ignore[misc]
+        steps = _seconds(lambda batch=batch: model.sample(batch), repeats if batch == 1 else 1)  # type: ignore[misc]
+        share = _operations(model) * batch * side * side / steps / peak
+        pixel = 1e3 * steps / side**2
+        rows.append(
+            [f"{batch}", f"{threads}", f"{naive:.3g}", f"{steps:.3g}", f"{naive / steps:.0f}x", f"{pixel:.3g}", f"{share:.0%}"]
+        )
+    return {
+        "title": f"Gated PixelCNN, {LAYERS} layers of {CHANNELS} channels, {side} x {side}, float32, eager",
+        "header": [
+            "batch",
+            "threads",
+            "whole image for each pixel, s",
+            "steps, s",
+            "ratio",
+            "ms a pixel",
+            "share of the peak",
+        ],
+        "rows": rows,
+        "notes": [
+            "The first is the median of passes over the whole image, times the number of pixels; the second a whole sample."
+            " The peak is of a product of two matrices of side 1,024 in float32, in the same run with as many threads."
+        ],
+    }
+
+
+@torch.no_grad()
+def _by_size(tiny: bool) -> dict[str, Any]:
+    torch.set_num_threads(1)
+    rows = []
+    for side in SIDES[:2] if tiny else SIDES:
+        model = _model(side, tiny, layers=4)
+        steps = _seconds(lambda model=model: model.sample(1))  # type: ignore[misc]
+        rows.append([f"{side} x {side}", f"{steps:.3g}", f"{1e3 * steps / side**2:.3g}"])
+    return {
+        "title": f"Cost of one image by its size: 4 layers of {CHANNELS} channels, batch 1, 1 thread",
+        "header": ["pixels", "steps, s", "ms a pixel"],
+        "rows": rows,
+        "notes": ["The cost of a pixel does not depend on how many there are: that of an image grows as their number."],
+    }

@@ -24,6 +24,7 @@ from ancestral.data import load
 from ancestral.models.base import Model
 from ancestral.training import TrainConfig, create_model, fit
 from ancestral.verbs import pictures
+from ancestral.verbs.complete import save
 
 ASSETS = Path(__file__).resolve().parent / "assets"
 
@@ -124,16 +125,30 @@ def readme() -> None:
     print("docs/assets/readme.png")
 
 
+def completions() -> None:
+    """Write the picture of completions: halves of test digits, what the model makes of them, and the truth."""
+    chosen = torch.randperm(10_000, generator=torch.Generator().manual_seed(1))[:6]
+    x, _ = load("binarized-mnist").split("test").batch(chosen)
+    done = ancestral.complete("binarized-mnist-gated-pixelcnn", x, "top", n=8)
+    save(done, load("binarized-mnist").event, ASSETS / "completions.png", x)
+    print("docs/assets/completions.png")
+
+
+OTHERS = {"readme": readme, "completions": completions}
+"""Pictures of more than one model, or of what is done with one."""
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="*", choices=[*PICTURES, "readme", []])
+    parser.add_argument("models", nargs="*", choices=[*PICTURES, *OTHERS, []])
     arguments = parser.parse_args()
     for name, picture in PICTURES.items():
         wanted = name in arguments.models if arguments.models else not (ASSETS / "models" / f"{name}.png").exists()
         if wanted:
             draw(name, picture)
-    if "readme" in arguments.models or not (arguments.models or (ASSETS / "readme.png").exists()):
-        readme()
+    for name, write in OTHERS.items():
+        if name in arguments.models or not (arguments.models or (ASSETS / f"{name}.png").exists()):
+            write()
 
 
 if __name__ == "__main__":

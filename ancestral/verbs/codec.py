@@ -299,7 +299,7 @@ def decompress(
     output: str | Path | None = None,
     *,
     model: Named | None = None,
-    index: Sequence[int] | None = None,
+    index: Sequence[int] | int | None = None,
     recover: bool = False,
     max_bytes: int = MAX_BYTES,
     progress: bool = False,
@@ -310,7 +310,8 @@ def decompress(
         path: the archive.
         output: a folder to write images to, or an .npy file; None to write nothing.
         model: the model that compressed, where the archive does not name one of the zoo.
-        index: places in the archive of the data wanted, from 0; only the chunks that hold them are decoded. All where None.
+        index: place in the archive of the datum wanted, from 0, or places of several; only the chunks that hold them are
+            decoded. All where None.
         recover: return what is intact where something is damaged, in place of raising; `Restored.problems` says what is lost.
         max_bytes: bytes of decoded data that are accepted.
         progress: show a progress bar.
@@ -319,8 +320,9 @@ def decompress(
         InvalidInput: if the file is no archive, is damaged or too large, names another model, or has no such datum.
     """
     path = Path(path)
+    wanted = [index] if isinstance(index, int) else index
     try:
-        restored = _restore(_map(path), model, index, max_bytes, progress)
+        restored = _restore(_map(path), model, wanted, max_bytes, progress)
     except OSError as error:
         raise InvalidInput(f"cannot read {path} ({error.strerror or error}): give the name of an archive") from error
     except InvalidInput as error:

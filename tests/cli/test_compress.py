@@ -28,6 +28,8 @@ def test_a_data_set_comes_back(digits_run: Path, capsys: pytest.CaptureFixture[s
     assert np.array_equal(np.load("back.npy"), x.numpy())
     assert main(["decompress", "a/digits.anc", "--model", str(digits_run), "-o", "two.npy", "--index", "3,5"]) == 0
     assert np.array_equal(np.load("two.npy"), x[[3, 5]].numpy())
+    assert main(["decompress", "a/digits.anc", "--model", str(digits_run), "-o", "one.npy", "--index", "7"]) == 0
+    assert np.array_equal(np.load("one.npy"), x[[7]].numpy())
 
 
 def test_an_array_comes_back_and_json_says_what_it_took(digits_run: Path, capsys: pytest.CaptureFixture[str]) -> None:

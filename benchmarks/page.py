@@ -93,9 +93,10 @@ def _machine(result: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in m["versions"].items() if version != "absent")
     text = (
         f"{m['date']}; {m['cpu']}, {m['cpus']} CPUs ({m['instructions']}), {result['threads']} "
-        f"thread{'s' if result['threads'] > 1 else ''}; {m['system']}, Python {m['python']}; {versions}. "
-        f"Median of {result['repeats']} interleaved repeats, with the least and the greatest."
+        f"thread{'s' if result['threads'] > 1 else ''}; {m['system']}, Python {m['python']}; {versions}."
     )
+    if "tables" not in result:  # those say for themselves what their figures are
+        text += f" Median of {result['repeats']} interleaved repeats, with the least and the greatest."
     if m["load"] > BUSY:
         text += (
             f" **The machine was shared**: its load average was {m['load']:.1f} before the first process of this run started."

@@ -21,6 +21,8 @@ CHUNK_ELEMENTS = 2**24
 """Probabilities of a chunk, at most: 128 MiB in float64."""
 MAX_CHUNK = 1024
 """Data of a chunk, at most."""
+_PASS = 2**16
+"""Entries of data that go through the network at once: features that fit in a cache take a fraction of the time."""
 _BLOCK = 2**22
 """Probabilities, times parameters of an entry, that are computed at once."""
 
@@ -90,7 +92,10 @@ class ModelCoder:
         Returns:
             By step, then datum, (numel * n, levels), nats.
         """
-        raw = self.model.member_forward(member, x, condition).flatten(1, -2)  # (n, numel, parameters)
+        size = max(1, _PASS // self.event.numel)
+        given = [None] * -(-len(x) // size) if condition is None else condition.split(size)
+        passes = [self.model.member_forward(member, *part) for part in zip(x.split(size), given, strict=True)]
+        raw = torch.cat(passes).flatten(1, -2)  # (n, numel, parameters)
         return self._table(raw[:, self.model.member_order(member)].transpose(0, 1).flatten(0, 1))
 
     @torch.no_grad()

@@ -1,6 +1,7 @@
 """The conditionals of a model as integer frequencies, and chunks of data coded with them."""
 
 import copy
+import functools
 import hashlib
 import json
 from collections.abc import Sequence
@@ -68,8 +69,13 @@ class ModelCoder:
 
     def __init__(self, model: Model) -> None:
         self.model = copy.deepcopy(check_codes(model)).double().eval()
-        self.key, self.event, self.condition = model_key(model), model.event, model.condition
+        self.event, self.condition = model.event, model.condition
         self.chunk_size = max(1, min(MAX_CHUNK, CHUNK_ELEMENTS // (self.event.numel * (self.event.levels or 1))))
+
+    @functools.cached_property
+    def key(self) -> bytes:
+        """The model's `model_key`, which takes a look at every weight."""
+        return model_key(self.model)
 
     def nothing(self) -> Tensor:
         """Return no data at all, (0, *event.shape)."""

@@ -254,12 +254,14 @@ def _write_single(
 
 def _original(coder: ModelCoder, x: Tensor, condition: Tensor | None) -> bytes:
     """Return data, and their conditions, as bytes: what digests are of, and what is deflated where a model is no use."""
-    parts = (
-        [(coder.event, x)]
-        if condition is None or coder.condition is None
-        else [(coder.event, x), (coder.condition, condition)]
-    )
+    given = [x] if condition is None else [x, condition]
+    parts = zip(_events(coder), given, strict=True)
     return b"".join(t.cpu().numpy().astype(_storage(event)).tobytes() for event, t in parts)
+
+
+def _events(coder: ModelCoder) -> list[Event]:
+    """Return the event of the data and, where the model has one, that of their conditions."""
+    return [coder.event] if coder.condition is None else [coder.event, coder.condition]
 
 
 def _storage(event: Event) -> np.dtype[Any]:
@@ -355,10 +357,11 @@ def _restore(buffer: memoryview, model: Named | None, index: Sequence[int] | Non
     if model is None and header.model not in _zoo():
         raise InvalidInput(f"made with {header.model!r}, which is not in the zoo: give the model with model= or --model")
     subject = open_model(header.model if model is None else model)
-    if model_key(subject.model) != header.key:
+    key = model_key(subject.model)
+    if key != header.key:
         raise InvalidInput(
             f"made with another model ({header.model!r} of key {header.key.hex()}) than {subject.name}"
-            f" ({model_key(subject.model).hex()}): give the one it was made with"
+            f" ({key.hex()}): give the one it was made with"
         )
     return _decode(contents, ModelCoder(subject.model), index, max_bytes, progress, "decompressing")
 
@@ -419,7 +422,7 @@ def _decode(
         restored.total = _total([_original(coder, x, c) for _, x, c in parts] + [content for _, content in kept])
         if not problems and contents.total is not None and contents.total != (len(restored.x), restored.total):
             problems.append("the checksum over all data is wrong: parts are missing, or of another archive")
-    _unpack(restored, kept, contents)
+    _unpack(restored, kept)
     if wanted is not None:
         rows = torch.tensor([i for i, place in enumerate(restored.index.tolist()) if place in wanted], dtype=torch.long)
         restored.x, restored.index = restored.x[rows], restored.index[rows]
@@ -478,7 +481,8 @@ def _decode_group(coder: ModelCoder, group: list[Chunk]) -> list[tuple[Tensor, T
     """Decode chunks; None stands for one that cannot be."""
     try:
         if group[0].kind == PLAIN:
-            return [_from_original(coder, chunk.count, _inflate(chunk, coder)) for chunk in group]
+            size = _bytes_of(coder)
+            return [_from_original(coder, c.count, inflate(c.payload, c.count * size)) for c in group]
         return list(coder.decode(group[0].member, [(c.count, c.shift, bytes(c.payload)) for c in group]))
     except Damage:
         if len(group) == 1:
@@ -488,12 +492,7 @@ def _decode_group(coder: ModelCoder, group: list[Chunk]) -> list[tuple[Tensor, T
 
 def _bytes_of(coder: ModelCoder) -> int:
     """Return how many bytes one datum and its condition are."""
-    events = [coder.event] if coder.condition is None else [coder.event, coder.condition]
-    return sum(event.numel * _storage(event).itemsize for event in events)
-
-
-def _inflate(chunk: Chunk, coder: ModelCoder) -> bytes:
-    return inflate(chunk.payload, chunk.count * _bytes_of(coder))
+    return sum(event.numel * _storage(event).itemsize for event in _events(coder))
 
 
 def _from_original(coder: ModelCoder, count: int, original: bytes) -> tuple[Tensor, Tensor | None]:
@@ -525,7 +524,7 @@ def _kept(contents: Contents, problems: list[str]) -> list[tuple[int, bytes]]:
     return kept
 
 
-def _unpack(restored: Restored, kept: list[tuple[int, bytes]], contents: Contents) -> None:
+def _unpack(restored: Restored, kept: list[tuple[int, bytes]]) -> None:
     for kind, content in kept:
         try:
             if kind == NAMES:

@@ -153,7 +153,7 @@ def pack_names(names: list[NamedImage]) -> bytes:
     >>> unpack_names(pack_names([NamedImage("a/b.png", "L")]))
     [NamedImage(name='a/b.png', mode='L')]
     """
-    return zlib.compress(json.dumps([names and [n for n, _ in names], [m for _, m in names]], ensure_ascii=False).encode(), 9)
+    return zlib.compress(json.dumps([[n for n, _ in names], [m for _, m in names]], ensure_ascii=False).encode(), 9)
 
 
 def unpack_names(content: bytes) -> list[NamedImage]:

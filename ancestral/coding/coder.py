@@ -22,10 +22,10 @@ CHUNK_ELEMENTS = 2**24
 """Probabilities of a chunk, at most: 128 MiB in float64."""
 MAX_CHUNK = 1024
 """Data of a chunk, at most."""
-_PASS = 2**16
-"""Entries of data that go through the network at once: features that fit in a cache take a fraction of the time."""
-_BLOCK = 2**22
-"""Probabilities, times parameters of an entry, that are computed at once."""
+_PASS = 2**13
+"""Entries of data that go through the network at once: memory for their features is used again, not asked for anew."""
+_BLOCK = 2**15
+"""Probabilities that are computed at once, which stay in the processor's cache."""
 
 
 def model_key(model: Model) -> bytes:
@@ -83,9 +83,8 @@ class ModelCoder:
 
     def _table(self, raw: Tensor) -> Floats:
         """Return the log-probabilities of all values, (n, levels), given raw parameters, (n, parameters)."""
-        head = self.model.head
-        size = max(1, _BLOCK // ((self.event.levels or 1) * head.parameters))
-        return torch.cat([head(block).log_pmf() for block in raw.split(size)]).cpu().numpy()
+        size = max(1, _BLOCK // (self.event.levels or 1))
+        return torch.cat([self.model.head(block).log_pmf() for block in raw.split(size)]).cpu().numpy()
 
     def log_pmf(self, member: int, x: Tensor, condition: Tensor | None) -> Floats:
         """Return the log-probabilities of all values of a member's conditionals, in float64.

@@ -11,6 +11,7 @@ from ancestral.coding import Damage
 from ancestral.coding.frequencies import Integers
 
 Symbols = NDArray[np.int32]
+Parameters = NDArray[np.float32]
 _WORD = 4
 """Bytes of a word of the range coder."""
 
@@ -19,7 +20,7 @@ def _model() -> Any:
     return stream.model.Categorical(perfect=False)
 
 
-def _parameters(frequencies: Integers) -> NDArray[np.float32]:
+def _parameters(frequencies: Integers) -> Parameters:
     # The coder gives each value 1, and divides the rest in proportion to its parameters. Parameters that add up to that
     # rest are taken as they are: all of its arithmetic is then on whole numbers below 2^24, which float32 holds exactly.
     return (frequencies - 1).astype(np.float32)
@@ -33,13 +34,14 @@ def encode(parts: Sequence[tuple[Symbols, Integers]]) -> bytes:
             gives them; parts may differ in K.
     """
     encoder = stream.queue.RangeEncoder()
-    for symbols, frequencies in parts:
-        encoder.encode(symbols, _model(), _parameters(frequencies))
+    prepared = [(symbols, _parameters(frequencies)) for symbols, frequencies in parts]
+    for symbols, parameters in prepared:
+        encoder.encode(symbols, _model(), parameters)
     # Most significant byte first, so that the last bytes count least.
-    return _shortest(encoder.get_compressed().astype(">u4").tobytes(), parts)
+    return _shortest(encoder.get_compressed().astype(">u4").tobytes(), prepared)
 
 
-def _shortest(code: bytes, parts: Sequence[tuple[Symbols, Integers]]) -> bytes:
+def _shortest(code: bytes, parts: Sequence[tuple[Symbols, Parameters]]) -> bytes:
     # The coder ends with whole words that say more than is needed: any number in its last interval would do. Try to do
     # without bytes, with what is left rounded down or up.
     for length in range(max(0, len(code) - 2 * _WORD), len(code)):
@@ -54,10 +56,10 @@ def _successor(code: bytes) -> bytes | None:
     return value.to_bytes(len(code)) if value.bit_length() <= 8 * len(code) else None
 
 
-def _decodes(code: bytes, parts: Sequence[tuple[Symbols, Integers]]) -> bool:
+def _decodes(code: bytes, parts: Sequence[tuple[Symbols, Parameters]]) -> bool:
     decoder = Decoder(code)
     try:
-        return all(np.array_equal(decoder.decode(frequencies), symbols) for symbols, frequencies in parts)
+        return all(np.array_equal(decoder.decode_parameters(parameters), symbols) for symbols, parameters in parts)
     except Damage:
         return False
 
@@ -84,8 +86,12 @@ class Decoder:
         Raises:
             Damage: if the code is of no symbols under these frequencies.
         """
+        return self.decode_parameters(_parameters(frequencies))
+
+    def decode_parameters(self, parameters: Parameters) -> Symbols:
+        """Do as `decode`, given the frequencies as the coder takes them."""
         try:
-            symbols: Symbols = self._decoder.decode(self._family, _parameters(frequencies))
+            symbols: Symbols = self._decoder.decode(self._family, parameters)
         except (AssertionError, ValueError) as error:  # what the coder raises
             raise Damage("the code is of no data under this model") from error
         return symbols

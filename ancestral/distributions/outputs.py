@@ -253,11 +253,32 @@ class DiscretizedLogisticMixture(Output):
         return ((y + 1.0) * ((self.levels - 1) / 2.0)).round().clamp(0, self.levels - 1).to(mean.dtype)
 
     def log_pmf(self) -> Tensor:
-        # One distribution per entry and level: add a level axis before the components.
-        raw = torch.cat((self.logits, self.means, self.log_scales), dim=-1)[..., None, :]
-        raw = raw.expand(*self.batch_shape, self.levels, raw.shape[-1])
-        values = torch.arange(self.levels, dtype=raw.dtype, device=raw.device).expand(raw.shape[:-1])
-        return DiscretizedLogisticMixture(raw, self.levels).log_prob(values)
+        # The terms of `log_prob` as probabilities, sigmoid(a) sigmoid(-b) (1 - exp(b - a)), each of which keeps its digits:
+        # one exponential for each edge of a level.
+        dtype, half = self.means.dtype, 1.0 / (self.levels - 1)
+        edges = torch.arange(1, self.levels, dtype=dtype, device=self.means.device) * (2.0 * half) - 1.0 - half
+        # Bounded, for no exponential to be infinite: a probability this small is made up for below.
+        bound = -0.9 * math.log(torch.finfo(dtype).tiny)
+        inverse = torch.exp(-self.log_scales)
+        widths, weights = -torch.expm1(-(2.0 * half) * inverse), torch.softmax(self.logits, dim=-1)
+        first, inner, last = (edges.new_zeros(()) for _ in range(3))
+        for mean, scale, width, weight in zip(
+            *(t.unsqueeze(-2).unbind(-1) for t in (self.means, inverse, widths, weights)), strict=True
+        ):  # (..., 1) each
+            ratio = torch.exp(((mean - edges) * scale).clamp(-bound, bound))  # (..., levels - 1)
+            below = 1.0 / (1.0 + ratio)
+            above = ratio * below
+            first = first + weight * below[..., :1]
+            inner = torch.addcmul(inner, below[..., 1:] * above[..., :-1], weight * width)
+            last = last + weight * above[..., -1:]
+        pmf = torch.cat((first, inner, last), dim=-1)  # (..., levels)
+        found = pmf.log()
+        lost = (pmf < torch.finfo(dtype).tiny ** 0.8) & ~pmf.isnan()
+        if bool(lost.any()):
+            place = lost.nonzero(as_tuple=True)
+            raw = torch.cat((self.logits, self.means, self.log_scales), dim=-1)[place[:-1]]
+            found[place] = DiscretizedLogisticMixture(raw, self.levels).log_prob(place[-1])
+        return found
 
     @property
     def mean(self) -> Tensor:

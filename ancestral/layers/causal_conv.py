@@ -137,19 +137,10 @@ class CausalConv2d(nn.Module):
         if above or left:
             x = F.pad(x, (left, 0, above, 0))
         if self.windows is not None:
-            x = F.conv2d(x, self.windows, padding=(0, self.right), groups=x.shape[1])
-            return F.conv2d(x, self.weight, self.bias)
+            return F.conv2d(depthwise(x, self.windows, self.right), self.weight, self.bias)
         return F.conv2d(x, self.kernel(), self.bias, padding=(0, self.right))
 
-    # Steps: products of prepared weights with the windows of `PixelRows` and `PixelRow`. They carry no gradient.
-
-    def rows_weight(self, rows: slice = slice(None)) -> Tensor:
-        """Return the weights of whole rows of the kernel: `PixelRows.windows` times them is a row of the output.
-
-        Returns:
-            (rows * columns * in, out), contiguous; an index runs over kernel rows, then columns, then input channels.
-        """
-        return self.kernel().detach()[:, :, rows].permute(2, 3, 1, 0).flatten(0, 2).contiguous()
+    # Steps: products of prepared weights with the windows of `PixelRow`. They carry no gradient.
 
     def step_weight(self, outputs: slice | Tensor = slice(None)) -> Tensor:
         """Return the weights of the current row for `outputs`: a window of `PixelRow` times them is the step.
@@ -169,39 +160,82 @@ class CausalConv2d(nn.Module):
         return torch.cat((self.step_weight(outputs), self.bias.detach()[None, outputs]))
 
 
-class PixelRows:
-    """Features of the last few rows of pixels, with zeros outside the image.
-
-    Attributes:
-        memory: (batch, rows, half + width + half, channels), written in place.
+def depthwise(x: Tensor, windows: Tensor, right: int = 0) -> Tensor:
+    """Convolve each channel with a window of its own.
 
     Args:
-        like: a tensor of the same batch size, type and device.
-        rows: rows kept.
-        half: columns of zeros on either side.
-        width: pixels of a row.
-        channels: features of a pixel.
+        x: (batch, channels, height, width).
+        windows: (channels, 1, rows, columns).
+        right: columns of zeros on either side.
 
-    >>> rows = PixelRows(torch.zeros(1), rows=1, half=1, width=2, channels=1)
-    >>> rows.push(torch.tensor([[[5.0], [6.0]]]))
-    >>> rows.windows()
-    tensor([[0., 5., 6.],
-            [5., 6., 0.]])
+    Returns:
+        (batch, channels, height - rows + 1, width + 2 right - columns + 1).
+
+    >>> depthwise(torch.ones(1, 2, 3, 3), torch.ones(2, 1, 2, 2)).shape
+    torch.Size([1, 2, 2, 2])
+    """
+    if x.dtype != torch.float64 or x.device.type != "cpu":
+        return F.conv2d(x, windows, padding=(0, right), groups=x.shape[1])
+    # On a CPU torch has no kernel for it in float64, and takes ten times as long as these sums.
+    rows, columns = windows.shape[2:]
+    taps = windows[:, 0].permute(1, 2, 0).contiguous()  # (rows, columns, channels)
+    x = F.pad(x, (right, right)).permute(0, 2, 3, 1)
+    height, width = x.shape[1] - rows + 1, x.shape[2] - columns + 1
+    # Some images at a time, for the sums to stay in the processor's cache.
+    size = max(1, 2**16 // max(1, height * width * x.shape[3]))
+    sums = []
+    for part in x.split(size):
+        out = part[:, :height, :width] * taps[0, 0]
+        for tap in range(1, rows * columns):
+            i, j = divmod(tap, columns)
+            out = out.addcmul_(part[:, i : i + height, j : j + width], taps[i, j])
+        sums.append(out)
+    return torch.cat(sums).permute(0, 3, 1, 2)
+
+
+class RowSteps:
+    """Whole rows of a `CausalConv2d`, one at a time, over the last few rows of its input.
+
+    Attributes:
+        memory: (batch, rows, half + width + half, channels), with zeros outside the image, written in place.
+
+    Args:
+        conv: the convolution; what it makes carries no gradient.
+        like: a tensor of the same batch size, type and device.
+        width: pixels of a row.
+        rows: the rows of the kernel that are read.
+
+    >>> conv = CausalConv2d.vertical(1, 1, 3)
+    >>> _ = conv.weight.data.fill_(1.0)
+    >>> steps = RowSteps(conv, torch.zeros(1), width=2)
+    >>> steps.push(torch.tensor([[[5.0], [6.0]]]))
+    >>> steps.product()
+    tensor([[[11.],
+             [11.]]])
     """
 
-    def __init__(self, like: Tensor, rows: int, half: int, width: int, channels: int) -> None:
-        self.half, self.width = half, width
-        self.memory = like.new_zeros(len(like), rows, half + width + half, channels)
+    def __init__(self, conv: CausalConv2d, like: Tensor, width: int, rows: slice = slice(None)) -> None:
+        self.half, self.width = conv.left, width
+        self.windows = None if conv.windows is None else conv.windows.detach()[:, :, rows].contiguous()
+        # An index runs over kernel rows, then columns, then input channels.
+        weight = conv.weight if self.windows is not None else conv.kernel()[:, :, rows]
+        self.weight = weight.detach().permute(2, 3, 1, 0).flatten(0, 2).contiguous()  # (rows * columns * in, out)
+        count = len(range(*rows.indices(conv.rows)))
+        self.memory = like.new_zeros(len(like), count, self.half + width + self.half, conv.weight.shape[1])
 
     def push(self, row: Tensor) -> None:
         """Add a row, (batch, width, channels), below the others, and forget the topmost."""
         self.memory[:, :-1] = self.memory[:, 1:].clone()
         self.memory[:, -1, self.half : self.half + self.width] = row
 
-    def windows(self) -> Tensor:
-        """Return what a kernel over all rows reads at each pixel, (batch * width, rows * (2 half + 1) * channels)."""
+    def product(self) -> Tensor:
+        """Return what the kernel makes of the rows, without its bias, (batch, width, out)."""
+        if self.windows is not None:
+            sums = depthwise(self.memory.permute(0, 3, 1, 2), self.windows)  # (b, channels, 1, w)
+            return sums[:, :, 0].transpose(1, 2) @ self.weight
         by_pixel = self.memory.unfold(2, 2 * self.half + 1, 1)  # (b, rows, w, channels, columns)
-        return by_pixel.permute(0, 2, 1, 4, 3).flatten(2).flatten(0, 1)
+        windows = by_pixel.permute(0, 2, 1, 4, 3).flatten(2).flatten(0, 1)
+        return (windows @ self.weight).view(len(self.memory), self.width, -1)
 
 
 class PixelRow:

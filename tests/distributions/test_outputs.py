@@ -266,6 +266,21 @@ def test_discretized_logistic_always_normalises(numbers: list[float], levels: in
     assert float(output.log_pmf().exp().sum()) == pytest.approx(1.0, abs=1e-9)
 
 
+@given(
+    st.lists(st.floats(-300, 300), min_size=6, max_size=6),
+    st.sampled_from(LEVELS),
+    st.sampled_from((torch.float32, torch.float64)),
+)
+def test_the_table_of_discretized_logistics_keeps_the_tails(numbers: list[float], levels: int, dtype: torch.dtype) -> None:
+    """Probabilities far below the smallest float have their logarithms all the same."""
+    parameters = torch.tensor(numbers, dtype=torch.float64)
+    exact = DiscretizedLogisticMixture(parameters.expand(levels, 6), levels).log_prob(torch.arange(levels))
+    found = DiscretizedLogisticMixture(parameters.to(dtype), levels).log_pmf()
+    torch.testing.assert_close(
+        found.double(), exact, rtol=3e-4 if dtype == torch.float32 else 1e-9, atol=1e-5 if dtype == torch.float32 else 1e-12
+    )
+
+
 @pytest.mark.parametrize("output", [Bernoulli, Categorical, GaussianMixture, lambda r: DiscretizedLogisticMixture(r, 4)])
 def test_sixteen_bits_are_widened(output) -> None:
     made = output(raw(5, 6).bfloat16())

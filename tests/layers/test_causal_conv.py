@@ -7,17 +7,17 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from ancestral.errors import InvalidInput
-from ancestral.layers.causal_conv import CausalConv2d, PixelRow, PixelRows, channel_groups, group_slices, shift_down
+from ancestral.layers.causal_conv import CausalConv2d, PixelRow, RowSteps, channel_groups, depthwise, group_slices, shift_down
 from ancestral.layers.gates import gate
 
-KINDS = ("vertical", "horizontal", "raster", "pointwise")
+KINDS = ("vertical", "separable", "horizontal", "raster", "pointwise")
 SIDES = st.integers(1, 5)
 
 
 def build(kind: str, kernel: int, inputs: int, outputs: int, groups: int, strict: bool = False) -> CausalConv2d:
     of_inputs, of_outputs = channel_groups(inputs, groups), channel_groups(outputs, groups)
-    if kind == "vertical":
-        conv = CausalConv2d.vertical(inputs, outputs, kernel)
+    if kind in ("vertical", "separable"):
+        conv = CausalConv2d.vertical(inputs, outputs, kernel, separable=kind == "separable")
     elif kind == "pointwise":
         conv = CausalConv2d.pointwise(inputs, outputs, of_inputs, of_outputs)
     else:
@@ -31,16 +31,15 @@ def stepped(conv: CausalConv2d, x: Tensor) -> Tensor:
     n, channels, height, width = x.shape
     out = torch.empty(n, len(conv.bias), height, width, dtype=x.dtype)
     whole_rows = conv.right > 0 and conv.mask is None  # vertical: the current row is read whole, too
-    rows = PixelRows(x, conv.rows if whole_rows else conv.rows - 1, conv.left, width, channels) if conv.rows > 1 else None
-    weight = conv.rows_weight() if whole_rows else conv.rows_weight(slice(0, -1))
+    rows = RowSteps(conv, x, width, slice(None) if whole_rows else slice(0, -1)) if conv.rows > 1 else None
     row = PixelRow(x, conv.left, width, channels)
     for i in range(height):
         current = x[:, :, i].transpose(1, 2)  # (n, w, c)
         if whole_rows:
             rows.push(current)
-            out[:, :, i] = (rows.windows() @ weight).view(n, width, -1).transpose(1, 2) + conv.bias[:, None]
+            out[:, :, i] = rows.product().transpose(1, 2) + conv.bias[:, None]
             continue
-        above = (rows.windows() @ weight).view(n, width, -1) if rows else x.new_zeros(n, width, 1)
+        above = rows.product() if rows else x.new_zeros(n, width, 1)
         for j in range(width):
             row.pixels[j][:] = current[:, j]
             out[:, :, i, j] = above[:, j] + row.windows[j] @ conv.step_weight() + conv.bias
@@ -68,6 +67,23 @@ def test_steps_equal_forward(
     x = torch.randn(2, inputs, height, width, dtype=dtype)
     with torch.no_grad():
         assert (stepped(conv, x) - conv(x)).abs().max() < tolerance
+
+
+@given(batch=st.integers(0, 3), sides=st.tuples(SIDES, SIDES), window=st.tuples(SIDES, SIDES), right=st.integers(0, 2))
+def test_depthwise_sums_are_the_convolution(batch: int, sides: tuple[int, int], window: tuple[int, int], right: int) -> None:
+    height, width = sides[0] + window[0] - 1, sides[1] + window[1] - 1
+    x = torch.randn(batch, 3, height, width, dtype=torch.float64, requires_grad=True)
+    windows = torch.randn(3, 1, *window, dtype=torch.float64, requires_grad=True)
+    ours = depthwise(x, windows, right)
+    theirs = torch.nn.functional.conv2d(x, windows, padding=(0, right), groups=3)
+    torch.testing.assert_close(ours, theirs, atol=1e-12, rtol=0.0)
+    weight = torch.randn_like(theirs)
+    for a, b in zip(
+        torch.autograd.grad((ours * weight).sum(), (x, windows)),
+        torch.autograd.grad((theirs * weight).sum(), (x, windows)),
+        strict=True,
+    ):
+        torch.testing.assert_close(a, b, atol=1e-11, rtol=0.0)
 
 
 @pytest.mark.parametrize("strict", [True, False])

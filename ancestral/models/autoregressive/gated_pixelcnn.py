@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from ancestral.distributions import make_head
 from ancestral.event import Event
-from ancestral.layers.causal_conv import CausalConv2d, PixelRow, PixelRows, channel_groups, group_slices, shift_down
+from ancestral.layers.causal_conv import CausalConv2d, PixelRow, RowSteps, channel_groups, group_slices, shift_down
 from ancestral.layers.condition import ConditionEmbedding
 from ancestral.layers.gates import gate
 from ancestral.models.autoregressive.base import State
@@ -109,8 +109,7 @@ class GatedLayerSteps:
     ) -> None:
         n, p, width = len(gated), layer.channels, len(h.pixels)
         self.windows, self.gated = h.windows, gated
-        self.rows = PixelRows(gated, layer.vertical.rows, layer.vertical.left, width, p)
-        self.vertical = layer.vertical.rows_weight()  # (rows * columns * p, 2p)
+        self.rows = RowSteps(layer.vertical, gated, width)
         self.vertical_bias = _bias(layer.vertical) if bias is None else _bias(layer.vertical) + bias[:, None, : 2 * p]
         # The context of a pixel holds u and v of the first group, then of the second ...: one slice for each group.
         slices = group_slices(layer.groups)
@@ -134,7 +133,7 @@ class GatedLayerSteps:
         """Take the vertical features of the next row, (batch, width, channels), and return those of the next layer."""
         n, width, p = v.shape
         self.rows.push(v)
-        a = (self.rows.windows() @ self.vertical).view(n, width, 2 * p) + self.vertical_bias
+        a = self.rows.product() + self.vertical_bias
         out = gate(a.view(n * width, 2 * p))  # (b * w, p)
         torch.add((out @ self.link).view(n, width, 2 * p), self.link_bias, out=self.context)
         if self.vertical_residual is None:
@@ -277,8 +276,7 @@ class GatedPixelCNN(RasterModel):
             GatedLayerSteps(layer, bias, features[k], features[k + 1], gated[:, k], scratch)
             for k, (layer, bias) in enumerate(zip(layers, self._biases(state.condition), strict=True))
         ]
-        cache["rows"] = PixelRows(state.x, self.first_vertical.rows, self.first_vertical.left, width, count)
-        cache["vertical"] = self.first_vertical.rows_weight()
+        cache["rows"] = RowSteps(self.first_vertical, state.x, width)
         cache["horizontal"] = [self.first_horizontal.step_weight(s) for s in groups]
         cache["targets"] = [[pixel[:, s] for pixel in features[0].pixels] for s in groups]
         cache["groups"], cache["features"], cache["readout"] = groups, features[-1].pixels, ReadoutSteps(self.readout, state.x)
@@ -300,10 +298,10 @@ class GatedPixelCNN(RasterModel):
         cache["row_bias"] = [h[:, s].split(1) for s in cache["groups"]]  # (1, p_g) for each pixel
 
     def start_row(self, state: State, i: int, finished: Tensor | None) -> None:
-        n, p, width, cache = len(state.x), self.channels, self.event.shape[2], state.cache
+        cache = state.cache
         if finished is not None:
             cache["rows"].push(finished)
-        v = (cache["rows"].windows() @ cache["vertical"]).view(n, width, p) + cache["above_bias"]
+        v = cache["rows"].product() + cache["above_bias"]
         for layer in cache["layers"]:
             v = layer.row(v)
 

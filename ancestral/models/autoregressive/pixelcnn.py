@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from ancestral.distributions import make_head
 from ancestral.errors import InvalidInput
 from ancestral.event import Event
-from ancestral.layers.causal_conv import CausalConv2d, PixelRow, PixelRows, channel_groups, group_slices
+from ancestral.layers.causal_conv import CausalConv2d, PixelRow, RowSteps, channel_groups, group_slices
 from ancestral.layers.condition import ConditionEmbedding
 from ancestral.models.autoregressive.base import State
 from ancestral.models.autoregressive.raster import (
@@ -61,8 +61,7 @@ class MaskedBlockSteps:
         n, inner = len(x), len(block.reduce.bias)
         outer_slices, inner_slices = group_slices(block.groups), group_slices(block.inner_groups)
         masked = block.masked
-        self.above = PixelRows(x, masked.rows - 1, masked.left, width, inner)
-        self.above_weight = masked.rows_weight(slice(0, -1))  # (rows * columns * inner, inner)
+        self.above = RowSteps(masked, x, width, slice(0, -1))
         self.above_bias = masked.bias.detach()[None, None]  # (1 or b, 1, inner)
         if bias is not None:
             self.above_bias = self.above_bias + bias[:, None]
@@ -81,10 +80,9 @@ class MaskedBlockSteps:
 
     def start_row(self, first: bool) -> None:
         """Compute what the rows above give to the next row; `first` where there are none."""
-        n, width, inner = self.context.shape
         if not first:
             self.above.push(torch.stack(self.row.pixels, dim=1))
-        torch.add((self.above.windows() @ self.above_weight).view(n, width, inner), self.above_bias, out=self.context)
+        torch.add(self.above.product(), self.above_bias, out=self.context)
 
     def pixel(self, j: int, g: int) -> None:
         """Add to the features of group `g` of the pixel in column `j`."""
@@ -200,10 +198,9 @@ class PixelCNN(RasterModel):
         ]
         groups = group_slices(channel_groups(x.shape[1], count))
         cache["x"], cache["x_parts"] = x, [x[:, s] for s in groups]
-        cache["above"] = PixelRows(x, self.first.rows - 1, self.first.left, width, count)
+        cache["above"] = RowSteps(self.first, x, width, slice(0, -1))
         cache["context"] = x.new_zeros(len(x), width, x.shape[1])
         cache["contexts"] = [cache["context"][:, :, s].unbind(1) for s in groups]
-        cache["above_weight"] = self.first.rows_weight(slice(0, -1))
         cache["first"] = [self.first.step_weight(s) for s in groups]
         cache["readout"] = ReadoutSteps(self.readout, x)
         state.remember(x, cache["above"].memory, cache["context"], cache["readout"].memory)
@@ -211,10 +208,10 @@ class PixelCNN(RasterModel):
             state.remember(block.above.memory, block.row.memory, block.context, block.rectified, block.hidden)
 
     def start_row(self, state: State, i: int, finished: Tensor | None) -> None:
-        cache, n, width = state.cache, len(state.x), self.event.shape[2]
+        cache = state.cache
         if finished is not None:
             cache["above"].push(finished)
-        above = (cache["above"].windows() @ cache["above_weight"]).view(n, width, -1)  # (b, w, p)
+        above = cache["above"].product()  # (b, w, p)
         bias = self.first.bias if self.positions is None else self.first.bias + self.positions.row(i)
         torch.add(above, bias, out=cache["context"])
         for block in cache["blocks"]:

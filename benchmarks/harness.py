@@ -204,7 +204,9 @@ def fitted(model: Model, x: Tensor, batch: int, settings: Settings, **options: A
         config = TrainConfig(
             steps=WARM_UP_STEPS + n + 1, batch_size=batch, samples=0, evaluate_every=1e9, precision=precision, **options
         )
-        with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(Path(os.devnull).open("w")):
+        with contextlib.ExitStack() as stack:
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            stack.enter_context(contextlib.redirect_stderr(stack.enter_context(Path(os.devnull).open("w"))))
             fit(model, Data("random", model.event, {"train": split}), Path(folder) / "run", config)
         return split.times[WARM_UP_STEPS + n] - split.times[WARM_UP_STEPS]
 

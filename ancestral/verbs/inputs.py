@@ -19,8 +19,9 @@ from ancestral.models import store
 from ancestral.models.base import Model
 from ancestral.zoo import find
 
-BATCH_ELEMENTS = 2**26
-"""Raw parameters of output distributions held at once, about, where no batch size is given."""
+BATCH_ELEMENTS = 2**23
+"""Raw parameters or features of entries held at once, about, where no batch size is given: 32 MiB in single precision. More
+would not be faster, and memory of that size is asked for anew by every layer."""
 T = TypeVar("T")
 
 
@@ -184,7 +185,7 @@ def same_space(a: Event, b: Event) -> bool:
 
 def auto_batch_size(event: Event) -> int:
     """Return a batch size at which a model of `event` needs some hundred megabytes."""
-    return max(1, min(1000, BATCH_ELEMENTS // (event.numel * min(event.levels or 30, 256))))
+    return max(1, min(1000, BATCH_ELEMENTS // (event.numel * min(max(event.levels or 0, 64), 256))))
 
 
 @contextmanager

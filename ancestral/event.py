@@ -8,23 +8,26 @@ models on one `Event` are on one measure.
 import math
 import operator
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.distributions import constraints
 
+from ancestral.encoding import TextEncoding
 from ancestral.errors import InvalidInput
+from ancestral.pcm import PCM
 
 IMAGE_AXES = ("channel", "height", "width")
+SEQUENCE_AXES = ("time",)
 
 
 @dataclass(frozen=True)
 class Event:
     """The description of one datum: its shape, its axes and its support.
 
-    Use the constructors `binary`, `integers`, `real` and `label`.
+    Use the constructors `binary`, `integers`, `real`, `tokens`, `audio`, `label` and `labels`.
 
     Args:
         shape: shape of one datum, without the batch axis.
@@ -32,6 +35,9 @@ class Event:
         axes: name of each axis of `shape`; three axes default to channel, height, width.
         loc: real events only: one offset per entry (flattened), subtracted before a network.
         scale: real events only: one positive scale per entry (flattened).
+        encoding: sequences of tokens only: what the tokens mean.
+        pcm: sounds only: the rate of the samples, and the amplitudes that levels stand for.
+        classes: several labels only: the number of classes of each.
 
     Raises:
         InvalidInput: if the parts contradict each other.
@@ -48,6 +54,9 @@ class Event:
     axes: tuple[str, ...] = ()
     loc: tuple[float, ...] | None = None
     scale: tuple[float, ...] | None = None
+    encoding: TextEncoding | None = None
+    pcm: PCM | None = None
+    classes: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         # A frozen dataclass is normalized through object.__setattr__.
@@ -70,6 +79,22 @@ class Event:
                 object.__setattr__(self, name, self._checked(name, getattr(self, name)))
         if self.scale is not None and min(self.scale) <= 0:
             raise InvalidInput(f"scale must be positive, got a smallest value of {min(self.scale):g}")
+        if self.encoding is not None and not (self.is_sequence and self.levels == self.encoding.levels):
+            raise InvalidInput(
+                f"an encoding of {self.encoding.levels} tokens needs an event of so many levels along the axis time, got"
+                f" {self.levels} levels and axes {self.axes}: use Event.tokens"
+            )
+        if self.pcm is not None and self.levels != self.pcm.levels:
+            raise InvalidInput(
+                f"{self.pcm} need an event of so many levels, got {self.levels or 'a real one'}: use Event.audio"
+            )
+        if self.classes is not None and (
+            self.shape != (len(self.classes),) or self.levels != max(self.classes) or min(self.classes) < 2
+        ):
+            raise InvalidInput(
+                f"labels of {self.classes} classes need two classes or more and one entry each, got shape {self.shape} and"
+                f" {self.levels} levels: use Event.labels"
+            )
 
     def _checked(self, name: str, values: Sequence[float]) -> tuple[float, ...]:
         if self.levels is not None:
@@ -118,12 +143,44 @@ class Event:
         )
 
     @classmethod
+    def tokens(cls, length: int, encoding: TextEncoding) -> "Event":
+        """A sequence of `length` tokens of text; `event.encoding` gives the text back.
+
+        >>> event = Event.tokens(4, TextEncoding.fit("byte"))
+        >>> print(event)
+        4 byte tokens of 256 levels
+        >>> event.encoding.decode(torch.tensor([116, 101, 120, 116]))
+        b'text'
+        """
+        return cls((length,), encoding.levels, SEQUENCE_AXES, encoding=encoding)
+
+    @classmethod
+    def audio(cls, length: int, pcm: PCM) -> "Event":
+        """A sound of `length` samples; `event.pcm` gives amplitudes and the rate.
+
+        >>> print(Event.audio(8000, PCM(16000)))
+        8000 mu-law samples of 256 levels at 16000 Hz
+        """
+        return cls((length,), pcm.levels, SEQUENCE_AXES, pcm=pcm)
+
+    @classmethod
     def label(cls, classes: int) -> "Event":
         """A single class label in {0, ..., classes - 1}: what conditional models are conditioned on.
 
         >>> Event.label(10).check(torch.tensor([0, 9]))
         """
         return cls((), classes, ())
+
+    @classmethod
+    def labels(cls, classes: Sequence[int]) -> "Event":
+        """Several class labels, label i in {0, ..., classes[i] - 1}: for models that are conditioned on more than one.
+
+        >>> event = Event.labels((10, 6))
+        >>> print(event)
+        labels of 10 and 6 classes
+        >>> event.check(torch.tensor([[9, 5]]))
+        """
+        return cls((len(classes),), max(classes, default=0), ("label",), classes=tuple(classes))
 
     # Facts
 
@@ -148,6 +205,11 @@ class Event:
         return self.axes == IMAGE_AXES
 
     @property
+    def is_sequence(self) -> bool:
+        """Whether the one axis is time, so that a datum could as well be longer or shorter."""
+        return self.axes == SEQUENCE_AXES
+
+    @property
     def support(self) -> constraints.Constraint:
         """The support of one entry, in the terms of `torch.distributions.constraints`."""
         if self.levels is None:
@@ -161,8 +223,33 @@ class Event:
             return torch.float32
         return torch.uint8 if self.levels <= 256 else torch.int64
 
+    def resized(self, length: int) -> "Event":
+        """Return the same event with sequences of another length.
+
+        Args:
+            length: number of entries.
+
+        Raises:
+            InvalidInput: if it is no event of sequences, or the length is not positive.
+
+        >>> Event.integers((256,), 65, ("time",)).resized(1000).shape
+        (1000,)
+        """
+        if not self.is_sequence:
+            raise InvalidInput(
+                f"only a sequence, with the axis time, can have another length; got {self} with axes {self.axes}: load data"
+                " of that shape"
+            )
+        return replace(self, shape=(length,))
+
     def __str__(self) -> str:
         entries = {None: "real", 2: "binary"}.get(self.levels, f"{self.levels} levels")
+        if self.encoding is not None:
+            entries = f"{self.encoding.level} tokens of {self.levels} levels"
+        if self.pcm is not None:
+            entries = str(self.pcm)
+        if self.classes is not None:
+            return f"labels of {' and '.join(map(str, self.classes))} classes"
         return f"{'x'.join(map(str, self.shape)) or 'scalar'} {entries}"
 
     # Checks
@@ -199,6 +286,11 @@ class Event:
                 f"{what} has values in [{low:g}, {high:g}], expected integers in [0, {self.levels - 1}]:"
                 " binarize, round or rescale the data, or train on an event that holds them"
             )
+        for i, classes in enumerate(self.classes or ()):
+            if int(x[:, i].max()) >= classes:
+                raise InvalidInput(
+                    f"{what} has the label {int(x[:, i].max())} in place {i}, expected 0 to {classes - 1}: give one of those"
+                )
 
     def check_shape(self, x: Tensor, what: str = "x") -> None:
         """Raise unless `x` has the shape (batch, *shape).
@@ -366,6 +458,12 @@ class Event:
             fields["loc"] = list(self.loc)
         if self.scale is not None:
             fields["scale"] = list(self.scale)
+        if self.encoding is not None:
+            fields["encoding"] = self.encoding.to_json()
+        if self.pcm is not None:
+            fields["pcm"] = self.pcm.to_json()
+        if self.classes is not None:
+            fields["classes"] = list(self.classes)
         return fields
 
     @classmethod
@@ -377,7 +475,14 @@ class Event:
         """
         try:
             return cls(
-                tuple(fields["shape"]), fields["levels"], tuple(fields.get("axes", ())), fields.get("loc"), fields.get("scale")
+                tuple(fields["shape"]),
+                fields["levels"],
+                tuple(fields.get("axes", ())),
+                fields.get("loc"),
+                fields.get("scale"),
+                TextEncoding.from_json(fields["encoding"]) if fields.get("encoding") is not None else None,
+                PCM.from_json(fields["pcm"]) if fields.get("pcm") is not None else None,
+                tuple(fields["classes"]) if fields.get("classes") is not None else None,
             )
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidInput(f"not the description of an event ({error}): {str(fields)[:200]}") from error

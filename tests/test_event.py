@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.distributions import constraints
 
+from ancestral.encoding import TextEncoding
 from ancestral.errors import InvalidInput
 from ancestral.event import IMAGE_AXES, Event
+from ancestral.pcm import PCM
 
 EVENTS = [
     Event.binary((3,)),
@@ -21,6 +23,12 @@ EVENTS = [
     Event.real((2,)),
     Event.real((2,), loc=(1.0, -3.0), scale=(0.5, 20.0)),
     Event.label(10),
+    Event.integers((5,), 7, ("time",)),
+    Event.tokens(5, TextEncoding.fit("byte")),
+    Event.tokens(5, TextEncoding.fit("character", [b"text"])),
+    Event.audio(5, PCM(8000)),
+    Event.audio(5, PCM(44100, 65536)),
+    Event.labels((4, 2)),
 ]
 each_event = pytest.mark.parametrize("event", EVENTS, ids=str)
 
@@ -66,6 +74,15 @@ def test_support_and_storage() -> None:
         (lambda: Event.real((2,), loc=(0.0,)), "loc needs 2 finite numbers, got 1"),
         (lambda: Event.real((2,), scale=(1.0, math.nan)), "of which 1 are not finite"),
         (lambda: Event.real((2,), scale=(1.0, 0.0)), "scale must be positive"),
+        (lambda: Event((4,), 255, ("time",), encoding=TextEncoding.fit("byte")), "255 levels and axes .*use Event.tokens"),
+        (lambda: Event((4,), 256, encoding=TextEncoding.fit("byte")), r"axes \('feature',\): use Event.tokens"),
+        (lambda: Event.tokens(0, TextEncoding.fit("byte")), "positive"),
+        (lambda: Event((4,), 255, ("time",), pcm=PCM(8000)), "mu-law samples of 256 levels at 8000 Hz .*use Event.audio"),
+        (lambda: Event((4,), pcm=PCM(8000)), "got a real one: use Event.audio"),
+        (lambda: Event((2,), 4, classes=(4,)), "one entry each, got shape .*use Event.labels"),
+        (lambda: Event((2,), 4, classes=(4, 5)), "and 4 levels: use Event.labels"),
+        (lambda: Event.labels((4, 1)), "two classes or more"),
+        (lambda: Event.labels(()), "positive"),
     ],
 )
 def test_contradictions_are_refused(make, message: str) -> None:
@@ -78,7 +95,22 @@ def test_json_round_trip(event: Event) -> None:
     assert Event.from_json(json.loads(json.dumps(event.to_json()))) == event
 
 
-@pytest.mark.parametrize("fields", [{}, {"shape": [2]}, {"shape": ["a"], "levels": 2}, {"shape": [2], "levels": "two"}, []])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"shape": [2]},
+        {"shape": ["a"], "levels": 2},
+        {"shape": [2], "levels": "two"},
+        [],
+        {"shape": [2], "levels": 256, "axes": ["time"], "encoding": "byte"},
+        {"shape": [2], "levels": 256, "axes": ["time"], "encoding": {"level": "letter"}},
+        {"shape": [2], "levels": 2, "axes": ["time"], "encoding": {"level": "byte"}},
+        {"shape": [2], "levels": 256, "axes": ["time"], "pcm": {"rate": 8000}},
+        {"shape": [2], "levels": 256, "axes": ["time"], "pcm": {"rate": "8", "levels": 256, "companding": "mu-law"}},
+        {"shape": [2], "levels": 4, "axes": ["label"], "classes": [4, "a"]},
+    ],
+)
 def test_what_is_no_event_is_refused(fields) -> None:
     with pytest.raises(InvalidInput, match="not the description of an event"):
         Event.from_json(fields)
@@ -91,6 +123,53 @@ def test_events_are_values() -> None:
     one.to_network(torch.zeros(1, 2))  # what is kept for speed is no part of the value
     assert one == other
     assert one.to_json() == other.to_json()
+
+
+# Sequences
+
+
+def test_what_the_tokens_mean_is_part_of_an_event() -> None:
+    one, other = (Event.tokens(5, TextEncoding.fit("character", [text])) for text in (b"abc", b"abd"))
+    assert one == Event.tokens(5, TextEncoding.fit("character", [b"cab"]))
+    assert hash(one) == hash(Event.tokens(5, TextEncoding.fit("character", [b"cab"])))
+    assert one != other
+    assert one != Event.integers((5,), 4, ("time",))
+    assert "encoding" not in Event.integers((5,), 4, ("time",)).to_json()
+    assert str(one) == "5 character tokens of 4 levels"
+    assert str(Event.tokens(8, TextEncoding.fit("bit"))) == "8 bit tokens of 2 levels"
+
+
+def test_how_loud_a_level_is_is_part_of_an_event() -> None:
+    event = Event.audio(5, PCM(8000))
+    assert event != Event.audio(5, PCM(16000))
+    assert event != Event.integers((5,), 256, ("time",))
+    assert event.is_sequence
+    assert event.resized(9) == Event.audio(9, PCM(8000))
+    assert "pcm" not in Event.integers((5,), 256, ("time",)).to_json()
+    assert str(event) == "5 mu-law samples of 256 levels at 8000 Hz"
+
+
+def test_each_of_several_labels_has_its_own_range() -> None:
+    event = Event.labels((4, 2))
+    event.check(torch.tensor([[3, 1], [0, 0]]))
+    with pytest.raises(InvalidInput, match=r"has the label 3 in place 1, expected 0 to 1"):
+        event.check(torch.tensor([[3, 1], [0, 3]]))
+
+
+def test_a_sequence_can_have_another_length() -> None:
+    event = Event.tokens(5, TextEncoding.fit("byte"))
+    assert event.is_sequence
+    assert event.resized(9) == Event.tokens(9, event.encoding)
+    assert event.resized(9).resized(5) == event
+    with pytest.raises(InvalidInput, match="positive"):
+        event.resized(0)
+
+
+@pytest.mark.parametrize("event", [Event.binary((5,)), Event.binary((1, 4, 5)), Event.label(3)], ids=str)
+def test_what_is_no_sequence_keeps_its_shape(event: Event) -> None:
+    assert not event.is_sequence
+    with pytest.raises(InvalidInput, match="only a sequence, with the axis time, can have another length"):
+        event.resized(4)
 
 
 # Checks

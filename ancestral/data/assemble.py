@@ -74,9 +74,11 @@ def assemble(name: str, material: Material, options: Options) -> Data:
     if condition is not None and condition.levels is None and labels is not None:
         base, index = rows["train"]
         condition = fitted(condition, ArraySplit(labels[base].index_select(0, index)))
+    sizes = {} if material.sizes is None else material.sizes
     record = {
         **{key: value for key, value in material.record.items() if value is not None},
         "splits": {split: len(part) for split, part in splits.items()},
+        **({"recorded": {split: int(sizes[b][i.numpy()].sum()) for split, (b, i) in rows.items()}} if sizes else {}),
         "held_out": carved,
         "preprocessing": steps,
         "memory_mapped": not in_memory,
@@ -129,6 +131,9 @@ def _split_rows(
         asked_for = " and ".join(f"{count} for {split}" for split, count in counts.items())
         raise InvalidInput(f"{what} has {n} data, and holding out {asked_for} leaves none for train: hold out fewer")
     order = torch.randperm(n, generator=torch.Generator().manual_seed(options.seed))
+    if material.groups is not None:
+        group = torch.tensor(material.groups["train"])
+        order = order[group].argsort(stable=True)
     rows["train"] = ("train", order[:left])
     for split, count in counts.items():
         rows[split] = ("train", order[left : left + count])

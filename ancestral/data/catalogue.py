@@ -1,18 +1,18 @@
 """The data sets that have a name: where their files lie, how they are split, and what is said of them."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ancestral.data.columnar import from_rows
-from ancestral.data.files import parquet_rows, read_path, root
-from ancestral.data.hub import hub_rows
-from ancestral.data.material import Columns, Material, Options
-from ancestral.errors import InvalidInput
+from ancestral.data.readers import (
+    Known,
+    binarized_mnist,
+    digits,
+    enwik8,
+    file,
+    penn_treebank,
+    pictures,
+    spoken_digits,
+    tinyshakespeare,
+)
 
 
 class Listed(NamedTuple):
@@ -22,56 +22,6 @@ class Listed(NamedTuple):
     about: str
     available: bool
     event: str
-
-
-@dataclass(frozen=True)
-class Known:
-    """A data set with a name.
-
-    Args:
-        name: the name.
-        about: one line: what it is and how it is split.
-        event: the event, as text.
-        read: gives its material.
-        files: its files below the data folder; none for data that are embedded.
-        aliases: other names.
-        hub: its id on the hub, for when the files are absent.
-        defaults: options that are part of what the name means.
-    """
-
-    name: str
-    about: str
-    event: str
-    read: Callable[["Known", Options], Material]
-    files: tuple[str, ...] = ()
-    aliases: tuple[str, ...] = ()
-    hub: str | None = None
-    defaults: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def paths(self) -> list[Path]:
-        """Where its files are expected."""
-        return [root() / file for file in self.files]
-
-    @property
-    def available(self) -> bool:
-        """Whether it can be loaded without the network."""
-        return all(path.exists() for path in self.paths)
-
-    def material(self, options: Options) -> Material:
-        """Read it.
-
-        Raises:
-            InvalidInput: if its files are absent and the hub does not have it, saying where they are expected.
-        """
-        if not self.available and self.hub is None:
-            missing = next(path for path in self.paths if not path.exists())
-            raise InvalidInput(
-                f"the data set {self.name} is not here, expected {missing}: put it there, or set ANCESTRAL_DATA to the folder"
-                " that has it (docs/data.md says where each data set comes from)"
-            )
-        material = self.read(self, options)
-        return replace(material, what=self.name, about=self.about, record={"source": self.name, **material.record})
 
 
 def find(name: str) -> Known | None:
@@ -93,83 +43,14 @@ def _plain(name: str) -> str:
     return name.lower().replace("_", "-")
 
 
-# Readers
-
-
-def _digits(known: Known, options: Options) -> Material:
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-
-    def column(name: str) -> Columns:
-        if name != "label":
-            raise InvalidInput(f"digits has no column {name!r} for condition=. It has: label")
-        return {"train": digits.target}, [str(i) for i in range(10)]
-
-    x = {"train": digits.images.astype(np.uint8)[:, None]}
-    record = {"source": "sklearn.datasets.load_digits"}
-    return Material(known.name, x, column=column, levels=17, held={"validation": 200, "test": 300}, record=record)
-
-
-def _binarized_mnist(known: Known, options: Options) -> Material:
-    material = _file(known, options)
-    return replace(
-        material, x={split: x.reshape(-1, 1, 28, 28) for split, x in material.x.items()}, axes=("channel", "height", "width")
-    )
-
-
-def _file(known: Known, options: Options) -> Material:
-    material = read_path(known.paths[0], options)
-    return material if isinstance(material, Material) else from_rows(material, options)
-
-
-def _pictures(
-    image: str = "image", tail: int = 0, held: Mapping[str, float] | None = None, invert: bool = False
-) -> Callable[[Known, Options], Material]:
-    """Return a reader of parquet files, named by split, with a column of images.
-
-    Args:
-        image: the column.
-        tail: number of images at the end of train that are the validation split; 0 for none.
-        held: numbers to hold out where nothing is asked for.
-        invert: exchange low and high values.
-    """
-
-    def read(known: Known, options: Options) -> Material:
-        if known.available:
-            rows = parquet_rows({path.stem: [path] for path in known.paths}, known.name)
-        else:
-            rows = hub_rows(known.hub or known.name, options, f"put its files under {known.paths[0].parent}")
-        rows.holds_images = True
-        material = from_rows(rows, replace(options, image=options.image or image))
-        if tail:
-            material = _tail_as_validation(material, tail)
-        return replace(material, held=dict(held or {}), invert=invert)
-
-    return read
-
-
-def _tail_as_validation(material: Material, tail: int) -> Material:
-    """Return `material` with the last `tail` data of train as its validation split."""
-
-    def cut(values: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        return {"train": values["train"][:-tail], "validation": values["train"][-tail:], "test": values["test"]}
-
-    def column(name: str) -> Columns:
-        values, names = material.column(name) if material.column else ({}, None)
-        return cut(values), names
-
-    return replace(material, x=cut(material.x), column=column)
-
-
 # The catalogue
 
 _MNIST = ("mnist/train.parquet", "mnist/test.parquet")
 
 
 def _binary(folder: str, name: str, variables: int, about: str) -> Known:
-    file = f"{folder}/{name}.npz"
-    return Known(_plain(name), about, f"{variables} binary", _file, (file,), (f"{folder}/{name}",))
+    path = f"{folder}/{name}"
+    return Known(_plain(name), about, f"{variables} binary", file, (f"{path}.npz",), (path,))
 
 
 def _density(name: str, variables: int, what: str) -> Known:
@@ -184,7 +65,7 @@ def _nade(name: str, variables: int, what: str, split: str = "with the splits of
 
 def _uci(name: str, columns: int, what: str) -> Known:
     about = f"{what}: UCI regression table, density over all {columns} columns; test is its first standard test split"
-    return Known(f"uci/{name}", about, f"{columns} real", _file, (f"uci/{name}.npz",))
+    return Known(f"uci/{name}", about, f"{columns} real", file, (f"uci/{name}.npz",))
 
 
 _NO_TEST = "whose file lacks the published test split, so that one is drawn from train: not comparable with published figures"
@@ -194,13 +75,13 @@ KNOWN: tuple[Known, ...] = (
         "digits",
         "scikit-learn's handwritten digits, 8x8, embedded; a fixed random split; condition: label",
         "1x8x8 17 levels",
-        _digits,
+        digits,
     ),
     Known(
         "mnist",
         "MNIST, 8-bit; validation is the last 10,000 of the 60,000 training images; condition: label",
         "1x28x28 256 levels",
-        _pictures(tail=10_000),
+        pictures(tail=10_000),
         _MNIST,
         hub="ylecun/mnist",
     ),
@@ -208,7 +89,7 @@ KNOWN: tuple[Known, ...] = (
         "binarized-mnist",
         "MNIST in its fixed binarization (Larochelle; Salakhutdinov & Murray), rows grouped by digit; no labels",
         "1x28x28 binary",
-        _binarized_mnist,
+        binarized_mnist,
         ("binarized_mnist/binarized_mnist.npz",),
         ("binarized_mnist/binarized_mnist",),
     ),
@@ -217,7 +98,7 @@ KNOWN: tuple[Known, ...] = (
         "MNIST binarized anew at each reading, P(1) = x/255; validation (last 10,000) and test drawn once; not comparable with"
         " the fixed binarization; condition: label",
         "1x28x28 binary",
-        _pictures(tail=10_000),
+        pictures(tail=10_000),
         _MNIST,
         hub="ylecun/mnist",
         defaults={"binarize": "dynamic"},
@@ -226,7 +107,7 @@ KNOWN: tuple[Known, ...] = (
         "cifar10",
         "CIFAR-10, 8-bit colour; validation is the last 5,000 of the 50,000 training images; condition: label",
         "3x32x32 256 levels",
-        _pictures("img", tail=5_000),
+        pictures("img", tail=5_000),
         ("cifar10/train.parquet", "cifar10/test.parquet"),
         ("cifar-10",),
         hub="uoft-cs/cifar10",
@@ -235,28 +116,28 @@ KNOWN: tuple[Known, ...] = (
         "omniglot",
         "Omniglot characters at 28x28, ink is 1; train is the background set, test the evaluation set; condition: label",
         "1x28x28 binary",
-        _pictures(invert=True),
+        pictures(invert=True),
         ("omniglot/train.parquet", "omniglot/test.parquet"),
     ),
     Known(
         "frey-faces",
         "Frey faces, 1,965 video frames of one face, gray; a fixed random split of 1,565, 200 and 200",
         "1x28x20 256 levels",
-        _pictures(held={"validation": 200, "test": 200}),
+        pictures(held={"validation": 200, "test": 200}),
         ("frey_faces/train.parquet",),
     ),
     Known(
         "olivetti",
         "Olivetti faces, 10 images of each of 40 people, gray; a fixed random split; condition: label (the person)",
         "1x64x64 256 levels",
-        _pictures(),
+        pictures(),
         ("olivetti/train.parquet",),
     ),
     Known(
         "yale-faces",
         "Yale faces, 15 people under 11 conditions, gray; a fixed random split; condition: condition, subject",
         "1x64x64 256 levels",
-        _pictures(),
+        pictures(),
         ("yale_faces/train.parquet",),
     ),
     _density("nltcs", 16, "NLTCS, disability survey"),
@@ -294,4 +175,38 @@ KNOWN: tuple[Known, ...] = (
     _uci("protein-tertiary-structure", 10, "Protein structure"),
     _uci("wine-quality-red", 12, "Red wine quality"),
     _uci("yacht", 7, "Yacht hydrodynamics"),
+    Known(
+        "tinyshakespeare",
+        "Shakespeare's plays, 1.1 MB; train is nanoGPT's (the first 90%), validation and test are the halves of nanoGPT's"
+        " validation; by characters unless level= says otherwise",
+        "256 character tokens of 66 levels",
+        tinyshakespeare,
+        ("tinyshakespeare/input.txt",),
+    ),
+    Known(
+        "enwik8",
+        "the first 3.5 MB (not 100 MB) of an English Wikipedia dump; test is the last 5%, validation the 5% before it; by"
+        " bytes unless level= says otherwise",
+        "256 byte tokens of 256 levels",
+        enwik8,
+        ("enwik8/enwik8_bytes_0_3500000.gz",),
+    ),
+    Known(
+        "ptb",
+        "Penn Treebank, Mikolov's version and splits; by words, the ends of lines among them, unless level= says otherwise",
+        "256 word tokens of 10001 levels",
+        penn_treebank,
+        ("ptb/train.parquet", "ptb/validation.parquet", "ptb/test.parquet"),
+        ("penn-treebank",),
+    ),
+    Known(
+        "fsdd",
+        "free spoken digits, 6 speakers at 8 kHz, mu-law, the first 0.75 s; test is recordings 0 to 4 of each digit and"
+        " speaker, validation drawn from train; condition: label (the digit), speaker",
+        "6000 mu-law samples of 256 levels at 8000 Hz",
+        spoken_digits,
+        ("fsdd/train.parquet", "fsdd/test.parquet"),
+        ("free-spoken-digits",),
+        defaults={"crop": True},
+    ),
 )

@@ -26,6 +26,8 @@ from ancestral.errors import InvalidInput, near_matches
 
 CHUNK = 256
 """Rows that are read at a time."""
+TEXT_TYPES = ("string", "large_string")
+"""Types of columns of text."""
 
 
 class Rows:
@@ -82,7 +84,8 @@ class Rows:
         """Yield the rows of `split` in order, undecoded, as Arrow tables of `columns`."""
         yield from self.splits[split].select_columns(list(columns)).with_format("arrow").iter(batch_size=CHUNK)
 
-    def _cells(self, split: str, column: str) -> Iterator[Any]:
+    def cells(self, split: str, column: str) -> Iterator[Any]:
+        """Yield the cells of one column of `split`, in order, undecoded."""
         for table in self.read(split, [column]):
             yield from table.column(column).to_pylist()
 
@@ -94,18 +97,28 @@ class Rows:
         Raises:
             InvalidInput: if the one asked for holds no images, or if there are several.
         """
-        from datasets import Image
+        return self._column_of("Image", "images", "image", asked)
 
-        found = [name for name, feature in self.features.items() if isinstance(feature, Image)]
+    def audio_column(self, asked: str | None) -> str | None:
+        """Return the column of sounds, as `image_column` does that of images.
+
+        Raises:
+            InvalidInput: if the one asked for holds no sounds, or if there are several.
+        """
+        return self._column_of("Audio", "sounds", "audio", asked)
+
+    def _column_of(self, kind: str, things: str, option: str, asked: str | None) -> str | None:
+        found = [name for name, feature in self.features.items() if type(feature).__name__ == kind]
         if asked is not None:
-            self.require(asked, "image")
+            self.require(asked, option)
             if asked not in found:
-                raise InvalidInput(
-                    f"column {asked!r} of {self.what} holds no images, expected one of: {', '.join(found) or 'none holds any'}"
-                )
+                there = ", ".join(found) or "none holds any"
+                raise InvalidInput(f"column {asked!r} of {self.what} holds no {things}, expected one of: {there}")
             return asked
         if len(found) > 1:
-            raise InvalidInput(f"{self.what} has several columns of images: choose one with image=, of {', '.join(found)}")
+            raise InvalidInput(
+                f"{self.what} has several columns of {things}: choose one with {option}=, of {', '.join(found)}"
+            )
         return found[0] if found else None
 
     def require(self, column: str, option: str) -> None:
@@ -132,7 +145,7 @@ class Rows:
         names = getattr(self.features[column], "names", None)
         values = {}
         for split in self.splits:
-            cells = list(self._cells(split, column))
+            cells = list(self.cells(split, column))
             if None in cells:
                 raise InvalidInput(
                     f"column {column!r} of {self.what} is empty in row {cells.index(None)} of {split}: fill it or drop the row"
@@ -160,7 +173,7 @@ class Rows:
         for i, split in enumerate(self.splits):
             with ExitStack() as stack:
                 writer: cache.ArrayWriter | None = None
-                for row, cell in enumerate(self._cells(split, column)):
+                for row, cell in enumerate(self.cells(split, column)):
                     pixels = decoder([cell], [f"image {row} of {split}"])
                     if writer is None:
                         cache.require_space(into, pixels.nbytes * self._count())
@@ -218,6 +231,9 @@ def _table(rows: Rows, options: Options) -> Material:
 
     from ancestral.data.tables import from_frames
 
+    modelled = [name for name in options.columns or rows.features if name not in options.condition_columns]
+    if modelled and all(getattr(rows.features.get(name), "dtype", None) in TEXT_TYPES for name in modelled):
+        raise InvalidInput(f"{rows.what} holds text alone: model it as such with text=, of {', '.join(modelled)}")
     refuse_unused(rows.what, options, {"columns"} | rows.takes)
     if rows.files:
         cache.require_memory(_unpacked(rows.files), rows.what, "choose columns=, or read it with stream=True")

@@ -12,12 +12,15 @@ from ancestral.data.material import Columns, Material
 from ancestral.errors import InvalidInput
 from ancestral.event import Event
 
+Classes = list[str] | list[list[str]]
+"""Names of the classes of a label, or of each of several."""
 
-def condition_of(material: Material, columns: Sequence[str]) -> tuple[dict[str, Tensor], Event, list[str] | None]:
+
+def condition_of(material: Material, columns: Sequence[str]) -> tuple[dict[str, Tensor], Event, Classes | None]:
     """Return the condition that `columns` make, by split; its event; and the names of its classes, if it has some.
 
-    One column of text, integers or truth values is a label; one or more columns of floats are a real vector, which
-    is standardized once the training split is known.
+    One column of text, integers or truth values is a label; several columns, each of text or of classes with names, are
+    several labels; other columns are a real vector, which is standardized once the training split is known.
 
     Raises:
         InvalidInput: if a column is missing, or if it is neither.
@@ -29,6 +32,10 @@ def condition_of(material: Material, columns: Sequence[str]) -> tuple[dict[str, 
     found = [material.column(name) for name in columns]
     if len(found) == 1 and next(iter(found[0][0].values())).dtype.kind in "OUSbiu":
         return _label(found[0], f"column {columns[0]!r} of {material.what}")
+    if all(names is not None or next(iter(values.values())).dtype.kind in "OU" for values, names in found):
+        labels = [_label(column, f"column {name!r} of {material.what}") for name, column in zip(columns, found, strict=True)]
+        together = {split: torch.stack([values[split] for values, _, _ in labels], dim=1) for split in labels[0][0]}
+        return together, Event.labels([event.levels or 0 for _, event, _ in labels]), [names for _, _, names in labels]
     stacked = {
         split: np.stack([np.asarray(values[split], dtype=np.float64) for values, _ in found], axis=1) for split in found[0][0]
     }

@@ -1,4 +1,4 @@
-"""Files and folders to material: image folders, parquet, npz, npy, CSV."""
+"""Files and folders to material: folders of images or sounds, parquet, npz, npy, CSV, text."""
 
 import os
 import re
@@ -12,12 +12,17 @@ from numpy.typing import NDArray
 
 from ancestral.data import cache
 from ancestral.data.arrays import from_arrays
+from ancestral.data.audio_files import SUFFIXES as SOUNDS
+from ancestral.data.audio_files import find_sounds
 from ancestral.data.columnar import Rows
 from ancestral.data.images import SUFFIXES, find_images
 from ancestral.data.material import SPLIT_NAMES, Material, Options
+from ancestral.data.text_files import Text, read_text
 from ancestral.errors import InvalidInput
 
-FILES = (".parquet", ".npz", ".npy", ".csv", ".tsv")
+TEXTS = (".txt", ".txt.gz")
+"""Suffixes of text; beside files of other kinds such a file says something about those."""
+FILES = (".parquet", ".npz", ".npy", ".csv", ".tsv", *TEXTS)
 """Suffixes that are read, in the order in which a name without a suffix is completed."""
 
 
@@ -43,24 +48,36 @@ def names_below_root(most: int = 10_000) -> list[str]:
     for i, path in enumerate(root().rglob("*")):
         if i == most:
             break
-        if path.suffix in FILES:
-            names.add(path.relative_to(root()).with_suffix("").as_posix())
+        if kind_of(path) in FILES:
+            names.add(path.relative_to(root()).as_posix().removesuffix(kind_of(path)))
             names.add(path.parent.relative_to(root()).as_posix())
     return sorted(names - {"."})
 
 
-def read_path(path: Path, options: Options) -> Material | Rows:
-    """Return what a file or a folder holds: rows where `datasets` reads it, else arrays.
+def kind_of(path: Path) -> str:
+    """Return the suffix that says what a file is.
+
+    >>> kind_of(Path("a.b.npz")), kind_of(Path("novel.txt.gz"))
+    ('.npz', '.txt.gz')
+    """
+    return "".join(path.suffixes[-2:]) if path.suffix == ".gz" else path.suffix
+
+
+def read_path(path: Path, options: Options) -> Material | Rows | Text:
+    """Return what a file or a folder holds: text, or rows where `datasets` reads it, else arrays.
 
     Raises:
         InvalidInput: if it holds nothing that is read, or cannot be read.
     """
     if path.is_dir():
         return _folder(path, options)
-    if path.suffix not in FILES:
+    if kind_of(path) not in FILES:
         if path.suffix.lower() in SUFFIXES:
             raise InvalidInput(f"{path} is one image, expected a folder of images: give its folder")
-        raise InvalidInput(f"{path} is of a kind that is not read, expected one of {', '.join(FILES)} or a folder of images")
+        if path.suffix.lower() in SOUNDS:
+            return _media("audiofolder", {"data_files": {"train": [str(path)]}}, str(path), [path])
+        known = ", ".join((*FILES, *sorted(SOUNDS)))
+        raise InvalidInput(f"{path} is of a kind that is not read, expected one of {known} or a folder of images")
     if path.stat().st_size == 0:
         raise InvalidInput(f"{path} is empty (0 bytes), expected data: write it again")
     return _files({"train": [path]}, str(path), options)
@@ -85,17 +102,18 @@ def parquet_rows(files: Mapping[str, Sequence[Path]], what: str) -> Rows:
     return Rows(what, opener, {split: cache.stamp(paths) for split, paths in files.items()}, files=flat)
 
 
-def _folder(path: Path, options: Options) -> Material | Rows:
-    found = sorted(p for p in path.iterdir() if p.suffix in FILES and p.is_file() and not p.name.startswith("."))
-    images = find_images(path)
-    if images and not any(p.suffix == ".parquet" for p in found):
-        return _image_folder(path, images)
+def _folder(path: Path, options: Options) -> Material | Rows | Text:
+    found = sorted(p for p in path.iterdir() if kind_of(p) in FILES and p.is_file() and not p.name.startswith("."))
+    for builder, media in (("imagefolder", find_images(path)), ("audiofolder", find_sounds(path))):
+        if media and not any(p.suffix == ".parquet" for p in found):
+            return _media(builder, {"data_dir": str(path)}, f"the folder {path}", media)
+    found = [p for p in found if kind_of(p) not in TEXTS] or found
     if not found:
         raise InvalidInput(
-            f"the folder {path} holds no data, expected images ({', '.join(sorted(SUFFIXES))}) or files of {', '.join(FILES)}:"
-            " give a folder that does"
+            f"the folder {path} holds no data, expected images ({', '.join(sorted(SUFFIXES))}), sounds"
+            f" ({', '.join(sorted(SOUNDS))}) or files of {', '.join(FILES)}: give a folder that does"
         )
-    kinds = {p.suffix for p in found}
+    kinds = {kind_of(p) for p in found}
     if len(kinds) > 1:
         raise InvalidInput(
             f"the folder {path} holds files of several kinds ({', '.join(sorted(kinds))}): give one of its files"
@@ -124,18 +142,20 @@ def split_of(path: Path) -> str:
     return next((SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES), "")
 
 
-def _image_folder(path: Path, images: Sequence[Path]) -> Rows:
+def _media(builder: str, where: Mapping[str, Any], what: str, files: Sequence[Path]) -> Rows:
     def opener() -> Mapping[str, Any]:
         from datasets import load_dataset
 
-        return load_dataset("imagefolder", data_dir=str(path), streaming=True)
+        return load_dataset(builder, **where, streaming=True)
 
-    return Rows(f"the folder {path}", opener, cache.stamp(images), holds_images=True, files=images)
+    return Rows(what, opener, cache.stamp(files), holds_images=builder == "imagefolder", files=files)
 
 
-def _files(files: dict[str, list[Path]], what: str, options: Options) -> Material | Rows:
-    suffix = next(iter(files.values()))[0].suffix
+def _files(files: dict[str, list[Path]], what: str, options: Options) -> Material | Rows | Text:
+    suffix = kind_of(next(iter(files.values()))[0])
     flat = [path for paths in files.values() for path in paths]
+    if suffix in TEXTS:
+        return read_text(files, what)
     if suffix == ".parquet":
         return parquet_rows(files, what)
     if suffix in (".csv", ".tsv"):

@@ -2,20 +2,23 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 from numpy.typing import NDArray
 
 from ancestral.errors import InvalidInput
 from ancestral.event import Event
+from ancestral.pcm import MAX_LEVELS
 
+Values = TypeVar("Values")
 Columns = tuple[dict[str, NDArray[Any]], list[str] | None]
 """A column's values by split, and the names of its classes where the source has them."""
 
 ANY_SOURCE = {
     "condition", "validation", "test", "seed", "limit", "event", "binarize", "levels", "standardize", "memory",
 }  # fmt: skip
-"""Options that every source takes."""
+"""Options that every source but a text takes."""
 IMAGE_OPTIONS = {"gray", "size", "image"}
 """Options that image files take besides."""
 STREAM_OPTIONS = {"stream", "buffer"}
@@ -51,18 +54,27 @@ class Options:
     stream: bool = False
     buffer: int = 10_000
     memory: float = 2.0
+    level: str | None = None
+    length: int | None = None
+    vocabulary: int | None = None
+    words: str | None = None
+    text: str | None = None
+    rate: int | None = None
+    mono: bool = False
+    crop: bool = False
+    audio: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("validation", "test"):
             share = getattr(self, name)
             if share is not None and (share < 0 or (share >= 1 and share != int(share))):
                 raise InvalidInput(f"{name}= takes a fraction below 1 or a number of data, got {share}")
-        for name in ("limit", "buffer"):
+        for name in ("limit", "buffer", "length", "vocabulary", "rate"):
             count = getattr(self, name)
             if count is not None and count < 1:
-                raise InvalidInput(f"{name}= takes a positive number of data, got {count}")
-        if self.levels is not None and not 2 <= self.levels <= 256:
-            raise InvalidInput(f"levels= takes a number from 2 to 256, got {self.levels}")
+                raise InvalidInput(f"{name}= takes a positive number, got {count}")
+        if self.levels is not None and not 2 <= self.levels <= MAX_LEVELS:
+            raise InvalidInput(f"levels= takes a number from 2 to 256, of sound to {MAX_LEVELS}, got {self.levels}")
         if self.binarize is not None and self.levels is not None:
             raise InvalidInput("got both binarize= and levels=: give one of them")
         if isinstance(self.binarize, str) and self.binarize != "dynamic":
@@ -107,6 +119,9 @@ class Material:
         condition: values of the condition by split, where reading the source has already told it from x.
         levels: number of values that an entry of x takes, where the source knows; None to look.
         axes: names of x's axes, where the source knows.
+        groups: by split, the recording that each datum was cut from, (n,), numbers from 0: data of one are held out together,
+            in their order; None where data have nothing to do with each other.
+        sizes: by split, how many entries of each datum were recorded, (n,), the others being padding; None where all were.
         held: number of data to hold out as validation and test where the source has no such split and none is asked for.
         steps: what was done to the values while reading, in words.
         invert: exchange low and high values (omniglot's black ink on white paper).
@@ -121,6 +136,8 @@ class Material:
     condition: dict[str, NDArray[Any]] | None = None
     levels: int | None = None
     axes: tuple[str, ...] = ()
+    groups: dict[str, NDArray[np.int64]] | None = None
+    sizes: dict[str, NDArray[np.int64]] | None = None
     held: dict[str, float] = field(default_factory=dict)
     steps: list[str] = field(default_factory=list)
     invert: bool = False
@@ -128,20 +145,26 @@ class Material:
     record: dict[str, Any] = field(default_factory=dict)
 
 
-def refuse_unused(what: str, options: Options, takes: set[str]) -> None:
+def refuse_unused(what: str, options: Options, takes: set[str], always: set[str] = ANY_SOURCE) -> None:
     """Raise if an option was given that the source has no use for.
+
+    Args:
+        what: what to call the source.
+        options: what was asked for.
+        takes: options that this source takes.
+        always: options that all sources of its kind take.
 
     Raises:
         InvalidInput: naming the options that it takes.
     """
-    unused = sorted(set(options.given()) - ANY_SOURCE - takes)
+    unused = sorted(set(options.given()) - always - takes)
     if unused:
         raise InvalidInput(
-            f"{what} takes no {' and no '.join(unused)}: leave it out. It takes {', '.join(sorted(ANY_SOURCE | takes))}"
+            f"{what} takes no {' and no '.join(unused)}: leave it out. It takes {', '.join(sorted(always | takes))}"
         )
 
 
-def canonical_splits(values: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+def canonical_splits(values: dict[str, Values]) -> dict[str, Values]:
     """Return `values` with the splits named train, validation, test, in that order, others after them.
 
     >>> import numpy as np

@@ -7,13 +7,16 @@ from typing import Any
 
 from ancestral.data.arrays import from_arrays, to_numpy
 from ancestral.data.assemble import assemble
+from ancestral.data.audio import Sound, assemble_sound, sound_of_rows
 from ancestral.data.base import Data
 from ancestral.data.catalogue import KNOWN, find
 from ancestral.data.columnar import Rows, from_rows
-from ancestral.data.files import FILES, below_root, names_below_root, read_path, root
+from ancestral.data.files import FILES, below_root, kind_of, names_below_root, read_path, root
 from ancestral.data.hub import hub_rows, url_rows
 from ancestral.data.material import Material, Options
 from ancestral.data.streaming import stream_rows
+from ancestral.data.text import assemble_text
+from ancestral.data.text_files import Text, text_of_rows
 from ancestral.errors import InvalidInput, near_matches
 
 
@@ -38,26 +41,39 @@ def load(
     stream: bool = False,
     buffer: int = 10_000,
     memory: float = 2.0,
+    level: str | None = None,
+    length: int | None = None,
+    vocabulary: int | None = None,
+    words: str | None = None,
+    text: str | None = None,
+    rate: int | None = None,
+    mono: bool = False,
+    crop: bool = False,
+    audio: str | None = None,
 ) -> Data:
     """Return a data set: its event, its splits, and a record with which it can be loaded again.
 
     A name is, in this order: a known name (`known()` lists them; write ./mnist for a folder of such a name); a path; a
     file or folder below `$ANCESTRAL_DATA`, with or without its suffix; an address such as s3://bucket/*.parquet; a data
     set of the Hugging Face hub. Splits of the source are kept. Where it has no validation or no test split, a tenth
-    of train, drawn with `seed`, becomes one.
+    of train, drawn with `seed`, becomes one; of text, the last twentieth.
 
     Args:
         source: a name, a path, an array or tensor, (n, ...), a mapping of them (train, validation, test; or x and
             columns to condition on), or a data frame.
-        condition: column to condition on, such as "label"; several columns of numbers make a vector.
-        validation: share (below 1) or number of data to hold out; 0 for none. Only where the source has no such split.
+        condition: column to condition on, such as "label"; several columns of numbers make a vector, several of classes
+            several labels.
+        validation: share (below 1) or number of data (of text: bytes) to hold out; 0 for none. Only where the source has no
+            such split.
         test: the same for test.
         seed: decides what is held out, what `limit` keeps, and what dynamic binarization draws once.
         limit: at most so many data of each split, drawn with `seed`; to try things out.
-        event: what the data are, where it is not to be inferred: "binary", "real", a number of levels, or an `Event`.
+        event: what the data are, where it is not to be inferred: "binary", "real", a number of levels, or an `Event`; of
+            text and of sound, an `Event` with an encoding or with PCM, such as that of a trained model.
         binarize: 1 where x is at least this, in the units of the data; or "dynamic": P(1) = x / (levels - 1), drawn anew
             at each reading of train and once for the other splits.
-        levels: reduce to so many levels: floor(x * levels / 256).
+        levels: reduce to so many levels: floor(x * levels / 256). Of sound: levels of a sample, mu-law up to 256 (where None)
+            and linear above; 65,536 are 16-bit samples as they are.
         gray: colour images to gray.
         size: bring images to this height and width (one number: both), with the Lanczos filter, cropped about the centre.
         image: column of images, where there are several.
@@ -69,6 +85,17 @@ def load(
         stream: read train in order, never held, through a shuffle buffer: `Data.streams`.
         buffer: number of rows in the shuffle buffer.
         memory: GiB that the data may take in memory; larger data are memory-mapped.
+        level: what a token of text is: "word", "character", "subword", "byte" or "bit". Where None, what is usual for a
+            known name, else "byte".
+        length: number of tokens of a datum, a window of the text; 256 where None. Of sound: of samples; 8,192 where None.
+        vocabulary: number of words, subwords or characters that are known at most; see `TextEncoding.fit`.
+        words: what a word is: "letters" or "spaces"; see `TextEncoding.fit`.
+        text: column of text, of parquet files or a data set of the hub.
+        rate: sound: bring all to so many samples per second; where None, all must be of one rate.
+        mono: sound: average the channels; else there must be one.
+        crop: sound: take only the beginning of recordings longer than `length`, one datum each; else they are cut into data
+            that follow one another. What is shorter is padded with silence.
+        audio: column of sounds, where there are several.
 
     Returns:
         The data set.
@@ -82,7 +109,7 @@ def load(
     """
     options = Options(
         condition, validation, test, seed, limit, event, binarize, levels, gray, size, image, columns, standardize, subset,
-        revision, stream, buffer, memory,
+        revision, stream, buffer, memory, level, length, vocabulary, words, text, rate, mono, crop, audio,
     )  # fmt: skip
     if isinstance(source, Path):
         source = str(source)
@@ -98,9 +125,19 @@ def load(
         raise InvalidInput(f"{known.name} has its own {clash[0]}= ({known.defaults[clash[0]]}): leave it out")
     if stream:
         raise InvalidInput(f"{known.name} is held, not streamed: leave stream= out")
-    data = assemble(known.name, known.material(options), replace(options, **known.defaults))
+    data = _assembled(known.name, known.material(options), replace(options, **known.defaults))
     data.record["options"] = options.given()
     return data
+
+
+def _assembled(name: str, found: Material | Rows | Text | Sound, options: Options) -> Data:
+    if isinstance(found, Rows) and options.text is None:
+        found = sound_of_rows(found, options) or from_rows(found, options)
+    elif isinstance(found, Rows):
+        found = text_of_rows(found, options.text or "")
+    if isinstance(found, Sound):
+        return assemble_sound(name, found, options)
+    return assemble_text(name, found, options) if isinstance(found, Text) else assemble(name, found, options)
 
 
 def _in_memory(source: Any, options: Options) -> Material:
@@ -124,22 +161,24 @@ def _named(name: str, options: Options) -> Data:
         raise InvalidInput("the name of the data is empty, expected a name or a path: `ancestral data` lists what there is")
     path = Path(name).expanduser()
     found = path if path.exists() else below_root(name)
-    rows: Rows | Material
+    rows: Rows | Material | Text
     if found is not None:
         rows = read_path(found, options)
         source = str(found.resolve())
     elif "://" in name:
         rows, source = url_rows(name, options), name
     else:
-        if path.is_absolute() or name.startswith((".", "~")) or path.suffix in FILES:
+        if path.is_absolute() or name.startswith((".", "~")) or kind_of(path) in FILES:
             raise InvalidInput(f"there is no file or folder {name}: {_advice(name)}")
         rows, source = hub_rows(name, options, _advice(name)), f"hub: {name}"
     if options.stream:
-        if not isinstance(rows, Rows):
-            raise InvalidInput(f"{name} is an array file, which is memory-mapped and not streamed: leave stream= out")
+        if not isinstance(rows, Rows) or options.text is not None or sound_of_rows(rows, options) is not None:
+            text = isinstance(rows, Text) or options.text is not None
+            kind = "an array file" if isinstance(rows, Material) else "text" if text else "sound"
+            raise InvalidInput(f"{name} is {kind}, which is memory-mapped and not streamed: leave stream= out")
         data = stream_rows(name, rows, options)
     else:
-        data = assemble(name, rows if isinstance(rows, Material) else from_rows(rows, options), options)
+        data = _assembled(name, rows, options)
     data.record["source"] = source
     if isinstance(rows, Rows) and rows.revision is not None:
         data.record["options"]["revision"] = rows.revision  # what the hub has may change

@@ -1,7 +1,7 @@
 """Stored values to the values that are modelled: inverted, thresholded, with fewer levels, or binarized anew."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -87,7 +87,7 @@ def values_of(event: Event, options: Options, invert: bool, what: str) -> Values
         table = table * options.levels // event.levels
         steps.append(f"reduced to {options.levels} levels: floor(x * {options.levels} / {event.levels})")
     levels = 2 if options.binarize is not None else options.levels or event.levels
-    result = Event(event.shape, levels, event.axes)
+    result = replace(event, levels=levels)
     if torch.equal(table, torch.arange(event.levels)):
         return Values(result, lambda x: _as_stored(x, event), draw, tuple(steps))
     table = table.to(torch.uint8)

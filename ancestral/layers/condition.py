@@ -2,13 +2,15 @@
 
 import math
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ancestral.event import Event
 
 
 class ConditionEmbedding(nn.Module):
-    """A linear embedding of a condition: W one_hot(c) for a label, W c + b for anything else.
+    """A linear embedding of a condition: W one_hot(c) for a label, their sum for several, W c + b for anything else.
 
     A label's table starts on the scale of the linear map that it stands for, so that a conditional model starts close
     to the unconditional one.
@@ -17,7 +19,6 @@ class ConditionEmbedding(nn.Module):
         condition: the condition's event.
         features: length of the embedding.
 
-    >>> import torch
     >>> ConditionEmbedding(Event.label(10), 4)(torch.tensor([3, 9])).shape
     torch.Size([2, 4])
     """
@@ -26,16 +27,21 @@ class ConditionEmbedding(nn.Module):
         super().__init__()
         self.event = condition
         self.map: nn.Embedding | nn.Linear
-        if condition.shape == () and condition.levels is not None:
-            self.map = nn.Embedding(condition.levels, features)
-            bound = 1.0 / math.sqrt(condition.levels)
-            nn.init.uniform_(self.map.weight, -bound, bound)
+        classes = (condition.levels,) if condition.shape == () and condition.levels is not None else condition.classes
+        if classes is not None:
+            self.map = nn.Embedding(sum(classes), features)  # one table for each label, one below another
+            for count, table in zip(classes, self.map.weight.split(classes), strict=True):
+                nn.init.uniform_(table, -1.0 / math.sqrt(count), 1.0 / math.sqrt(count))
         else:
             self.map = nn.Linear(condition.numel, features)
 
     def forward(self, condition: Tensor) -> Tensor:
         """Embed `condition`, (batch, *shape), as (batch, features)."""
         if isinstance(self.map, nn.Embedding):
-            return self.map(condition.long())
+            labels = condition.long()
+            if not self.event.shape:
+                return self.map(labels)
+            tables = self.map.weight.split(self.event.classes or ())
+            return torch.stack([F.embedding(labels[:, i], table) for i, table in enumerate(tables)]).sum(0)
         y = self.event.to_network(condition, self.map.weight.dtype)
         return self.map(y.reshape(len(y), -1))

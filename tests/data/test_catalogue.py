@@ -193,7 +193,7 @@ def test_generic_names_below_the_data_folder(here, real_data):
     assert str(data.event) == "32x32x32 binary"
     assert not data.event.is_image
     assert data.condition.levels == 10
-    with pytest.raises(InvalidInput, match=r"expected numbers: choose columns="):
-        load("ptb")
+    with pytest.raises(InvalidInput, match=r"holds text alone: model it as such with text=, of sentence"):
+        load("ptb/train")
     with pytest.raises(InvalidInput, match=r"is of 216 x 216 pixels, expected|is of mode|of \d+ x \d+ pixels, expected"):
         load("textures")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from ancestral.data import catalogue, hub, load
+from ancestral.data import catalogue, hub, load, readers
 from ancestral.errors import InvalidInput
 
 from .conftest import contents, equal_splits, pictures
@@ -63,7 +63,7 @@ def test_subset_and_stream_reach_the_hub(online):
 
 
 def test_known_names_come_from_the_hub_where_the_files_are_absent(online, monkeypatch):
-    cifar10 = replace(catalogue.find("cifar10"), hub="someone/things", read=catalogue._pictures("img", tail=5))
+    cifar10 = replace(catalogue.find("cifar10"), hub="someone/things", read=readers.pictures("img", tail=5))
     monkeypatch.setattr(catalogue, "KNOWN", (cifar10,))
     data = load("cifar10", condition="label")
     assert online[0][0] == "someone/things"

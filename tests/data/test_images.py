@@ -113,7 +113,7 @@ def test_an_empty_cell_is_named():
 def test_an_empty_folder_says_what_is_expected(folder):
     with pytest.raises(InvalidInput, match=r"holds no data, expected images \(.*\.png.*or files of \.parquet"):
         load(folder)
-    (folder / "notes.txt").write_text("nothing")
+    (folder / "notes.md").write_text("nothing")
     with pytest.raises(InvalidInput, match=r"holds no data"):
         load(folder)
 

@@ -14,6 +14,8 @@ from ancestral.event import Event
         ({"test": 1.5}, "test= takes a fraction below 1 or a number"),
         ({"limit": 0}, "limit= takes a positive number"),
         ({"buffer": 0}, "buffer= takes a positive number"),
+        ({"length": 0}, "length= takes a positive number"),
+        ({"vocabulary": -1}, "vocabulary= takes a positive number"),
         ({"levels": 1}, "levels= takes a number from 2 to 256"),
         ({"levels": 4, "binarize": 1}, "both binarize= and levels="),
         ({"binarize": "random"}, "threshold or 'dynamic', got 'random'"),

@@ -18,6 +18,7 @@ from ancestral.layers.condition import ConditionEmbedding
         Event.integers((1, 2, 2), 4),
         Event.real((2,), loc=(1.0, 2.0), scale=(2.0, 4.0)),
         Event.real(()),
+        Event.labels((5, 3)),
     ],
     ids=str,
 )
@@ -34,6 +35,13 @@ def test_any_condition_becomes_features(condition: Event, dtype: torch.dtype) ->
 def test_each_label_has_its_own_features() -> None:
     embedded = ConditionEmbedding(Event.label(5), 3)(torch.arange(5, dtype=torch.uint8))
     assert len(embedded.unique(dim=0)) == 5
+
+
+def test_several_labels_are_a_linear_map_of_their_one_hot_vectors() -> None:
+    embedding = ConditionEmbedding(Event.labels((4, 2, 3)), 5).double()
+    labels = torch.tensor([[0, 0, 0], [3, 1, 2], [3, 0, 2]])
+    hot = torch.cat([torch.nn.functional.one_hot(labels[:, i], n) for i, n in enumerate((4, 2, 3))], dim=1)
+    torch.testing.assert_close(embedding(labels), hot.double() @ embedding.map.weight)
 
 
 def test_a_label_starts_like_a_linear_map_of_its_one_hot_vector() -> None:

@@ -1,0 +1,162 @@
+"""How a data set that has a name is read from its files."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ancestral.data.audio import Sound
+from ancestral.data.columnar import from_rows
+from ancestral.data.files import parquet_rows, read_path, root
+from ancestral.data.hub import hub_rows
+from ancestral.data.material import Columns, Material, Options
+from ancestral.data.text_files import Span, Text, read_text, text_of_rows
+from ancestral.errors import InvalidInput
+
+
+@dataclass(frozen=True)
+class Known:
+    """A data set with a name.
+
+    Args:
+        name: the name.
+        about: one line: what it is and how it is split.
+        event: the event, as text.
+        read: gives its material.
+        files: its files below the data folder; none for data that are embedded.
+        aliases: other names.
+        hub: its id on the hub, for when the files are absent.
+        defaults: options that are part of what the name means.
+    """
+
+    name: str
+    about: str
+    event: str
+    read: Callable[["Known", Options], Material | Text | Sound]
+    files: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    hub: str | None = None
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def paths(self) -> list[Path]:
+        """Where its files are expected."""
+        return [root() / file for file in self.files]
+
+    @property
+    def available(self) -> bool:
+        """Whether it can be loaded without the network."""
+        return all(path.exists() for path in self.paths)
+
+    def material(self, options: Options) -> Material | Text | Sound:
+        """Read it.
+
+        Raises:
+            InvalidInput: if its files are absent and the hub does not have it, saying where they are expected.
+        """
+        if not self.available and self.hub is None:
+            missing = next(path for path in self.paths if not path.exists())
+            raise InvalidInput(
+                f"the data set {self.name} is not here, expected {missing}: put it there, or set ANCESTRAL_DATA to the folder"
+                " that has it (docs/data.md says where each data set comes from)"
+            )
+        material = self.read(self, options)
+        return replace(material, what=self.name, about=self.about, record={"source": self.name, **material.record})
+
+
+def digits(known: Known, options: Options) -> Material:
+    """Return the digits that come with scikit-learn."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+
+    def column(name: str) -> Columns:
+        if name != "label":
+            raise InvalidInput(f"digits has no column {name!r} for condition=. It has: label")
+        return {"train": digits.target}, [str(i) for i in range(10)]
+
+    x = {"train": digits.images.astype(np.uint8)[:, None]}
+    record = {"source": "sklearn.datasets.load_digits"}
+    return Material(known.name, x, column=column, levels=17, held={"validation": 200, "test": 300}, record=record)
+
+
+def binarized_mnist(known: Known, options: Options) -> Material:
+    """Return the binary images of an .npz file of flat rows."""
+    material = file(known, options)
+    return replace(
+        material, x={split: x.reshape(-1, 1, 28, 28) for split, x in material.x.items()}, axes=("channel", "height", "width")
+    )
+
+
+def file(known: Known, options: Options) -> Material:
+    """Return the arrays of one .npz file."""
+    return cast(Material, read_path(known.paths[0], options))
+
+
+def pictures(
+    image: str = "image", tail: int = 0, held: Mapping[str, float] | None = None, invert: bool = False
+) -> Callable[[Known, Options], Material]:
+    """Return a reader of parquet files, named by split, with a column of images.
+
+    Args:
+        image: the column.
+        tail: number of images at the end of train that are the validation split; 0 for none.
+        held: numbers to hold out where nothing is asked for.
+        invert: exchange low and high values.
+    """
+
+    def read(known: Known, options: Options) -> Material:
+        if known.available:
+            rows = parquet_rows({path.stem: [path] for path in known.paths}, known.name)
+        else:
+            rows = hub_rows(known.hub or known.name, options, f"put its files under {known.paths[0].parent}")
+        rows.holds_images = True
+        material = from_rows(rows, replace(options, image=options.image or image))
+        if tail:
+            material = _tail_as_validation(material, tail)
+        return replace(material, held=dict(held or {}), invert=invert)
+
+    return read
+
+
+def _tail_as_validation(material: Material, tail: int) -> Material:
+    """Return `material` with the last `tail` data of train as its validation split."""
+
+    def cut(values: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        return {"train": values["train"][:-tail], "validation": values["train"][-tail:], "test": values["test"]}
+
+    def column(name: str) -> Columns:
+        values, names = material.column(name) if material.column else ({}, None)
+        return cut(values), names
+
+    return replace(material, x=cut(material.x), column=column)
+
+
+def spoken_digits(known: Known, options: Options) -> Sound:
+    """Return the free spoken digits, of 6,000 samples unless it is said otherwise."""
+    rows = parquet_rows({path.stem: [path] for path in known.paths}, known.name)
+    return Sound(known.name, rows, "audio", length=6000, aliases={"digit": "label"}, record=rows.record)
+
+
+def enwik8(known: Known, options: Options) -> Text:
+    """Return the beginning of the English Wikipedia's dump; it is modelled byte by byte."""
+    return read_text({"train": known.paths}, known.name)
+
+
+def tinyshakespeare(known: Known, options: Options) -> Text:
+    """Return Shakespeare's plays with nanoGPT's train, and its validation in two halves: validation and test."""
+    text = read_text({"train": known.paths}, known.name)
+    whole = text.splits["train"]
+    train, rest = whole.cut(int(0.9 * len(whole)))
+    validation, test = rest.cut(rest.boundary(rest.start + len(rest) // 2))
+    splits: dict[str, Span] = {"train": train, "validation": validation, "test": test}
+    return replace(text, splits=splits, level="character")
+
+
+def penn_treebank(known: Known, options: Options) -> Text:
+    """Return the Penn Treebank's sentences one a line, a space before each word and line end, as in Mikolov's files."""
+    rows = parquet_rows({path.stem: [path] for path in known.paths}, known.name)
+    return replace(text_of_rows(rows, "sentence", " ", " \n"), takes=set(), level="word", words="spaces")

@@ -211,7 +211,7 @@ class DiscretizedLogisticMixture(Output):
         PixelCNN++: Improving the PixelCNN with Discretized Logistic Mixture Likelihood and Other Modifications
         (Salimans et al., 2017), https://arxiv.org/abs/1701.05517. There the channels of a pixel share a mixture
         component; here each entry has a mixture of its own, so that every conditional is explicit. As there, log scales
-        are bounded below.
+        are bounded below by -7; with more than 256 levels by less, so that the bound is the same share of a level's width.
 
     >>> round(float(DiscretizedLogisticMixture(torch.zeros(6), levels=4).log_pmf().exp().sum()), 5)
     1.0
@@ -226,7 +226,8 @@ class DiscretizedLogisticMixture(Output):
         super().__init__(raw.shape[:-1])
         self.levels = levels
         self.logits, self.means, log_scales = _split_mixture(raw)
-        self.log_scales = log_scales.clamp(self.MIN_LOG_SCALE, self.MAX_LOG_SCALE)
+        lowest = self.MIN_LOG_SCALE - max(0.0, math.log((levels - 1) / 255))
+        self.log_scales = log_scales.clamp(lowest, self.MAX_LOG_SCALE)
 
     @property
     def support(self) -> constraints.Constraint:

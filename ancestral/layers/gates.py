@@ -11,26 +11,27 @@ class _Gate(torch.autograd.Function):
     # CPU that is a tenth of a training step.
 
     @staticmethod
-    def forward(ctx: Any, a: Tensor) -> Tensor:
+    def forward(ctx: Any, a: Tensor, dim: int) -> Tensor:
         t = torch.tanh(a)
         ctx.save_for_backward(t)
-        u, v = t.chunk(2, dim=1)
+        ctx.dim = dim
+        u, v = t.chunk(2, dim)
         return torch.addcmul(u, u, v)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         (grad,) = grads
         (t,) = ctx.saved_tensors
-        u, v = t.chunk(2, dim=1)
+        u, v = t.chunk(2, ctx.dim)
         d = torch.empty_like(t)
-        d_u, d_v = d.chunk(2, dim=1)
+        d_u, d_v = d.chunk(2, ctx.dim)
         torch.addcmul(grad, grad, v, out=d_u)
         torch.mul(grad, u, out=d_v)
         through_tanh: Tensor = torch.ops.aten.tanh_backward(d, t)  # d (1 - t^2), in one pass
-        return through_tanh
+        return through_tanh, None
 
 
-def gate(a: Tensor) -> Tensor:
+def gate(a: Tensor, dim: int = 1) -> Tensor:
     r"""Return 2 tanh(u) sigmoid(2 v) = tanh(u) (1 + tanh(v)), where u and v are the halves of the channels of `a`.
 
     This is the gate tanh(u) sigmoid(v) of the papers but for two constants, which weights before and after it absorb:
@@ -38,7 +39,8 @@ def gate(a: Tensor) -> Tensor:
     initialisation keeps the scale of the features.
 
     Args:
-        a: (batch, 2 channels, ...).
+        a: (batch, 2 channels, ...); the channels may be another axis.
+        dim: that axis.
 
     Returns:
         (batch, channels, ...).
@@ -49,5 +51,5 @@ def gate(a: Tensor) -> Tensor:
     >>> gate(torch.tensor([[1.0, 0.0]])) == torch.tanh(torch.tensor(1.0))
     tensor([[True]])
     """
-    gated: Tensor = _Gate.apply(a)  # type: ignore[no-untyped-call]
+    gated: Tensor = _Gate.apply(a, dim)  # type: ignore[no-untyped-call]
     return gated

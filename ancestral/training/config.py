@@ -31,6 +31,8 @@ class TrainConfig:
         clip: largest norm of the gradient of a parameter group; 0 for no clipping.
         precision: 32, 64, bf16 or 16 (mixed, with a gradient scaler where needed).
         accumulate: batches whose gradients are averaged into one step.
+        carry: text only: read it in as many places at once as a batch has data, each batch going on where the one before
+            ended, with the state that the model was left in; else batches are drawn at random.
         patience: evaluations without improvement after which training stops; 0 for never.
         evaluate_every: epochs between evaluations on validation data.
         evaluate_limit: validation examples used, evenly spaced; 0 for all.
@@ -62,6 +64,7 @@ class TrainConfig:
     clip: float = 0.0
     precision: Literal["32", "64", "bf16", "16"] = "32"
     accumulate: int = 1
+    carry: bool = False
     patience: int = 0
     evaluate_every: float = 1.0
     evaluate_limit: int = 0

@@ -20,6 +20,7 @@ from ancestral.models import store
 from ancestral.models.base import Model
 from ancestral.training import checkpoint as checkpoints
 from ancestral.training import state
+from ancestral.training.carry import Carry
 from ancestral.training.checkpoint import Checkpoint
 from ancestral.training.config import TrainConfig
 from ancestral.training.ema import EMA
@@ -53,6 +54,7 @@ class Training:
                 f"{data.name} has {len(self.validation)} validation examples, fewer than the {fabric.world_size} processes"
             )
         self.feed = Feed(data, config, fabric.device, fabric.global_rank, fabric.world_size)
+        self.carry = Carry(model) if config.carry else None
         model.train()
         if config.precision == "64":
             model.double()
@@ -108,6 +110,8 @@ class Training:
                 self._train()
             finally:
                 self.report.close()
+                if self.carry is not None:
+                    self.carry.end()
         return Run(self.path)
 
     def _train(self) -> None:
@@ -141,6 +145,8 @@ class Training:
         fabric, config = self.fabric, self.config
         # Every group sees the same batches, so that one step consumes one set of data whatever it updates.
         micro = [next(batches) for _ in range(config.accumulate)]
+        if self.carry is not None:
+            self.carry.follow(len(micro[0][0]), anew=self.step % self.steps_per_epoch == 0)
         rate = self._learning_rate()
         for name in self.model.groups_at(self.step) or self.groups:
             optimizer = self.optimizers[name]
@@ -239,7 +245,7 @@ class Training:
 
     def _evaluate(self) -> bool:
         """Measure on validation, keep the best weights, draw samples; return whether patience is over."""
-        with self.ema.applied() if self.ema else nullcontext():
+        with self.ema.applied() if self.ema else nullcontext(), self.carry.paused() if self.carry else nullcontext():
             weights = state.model_state(self.model)
             if self.sharded:
                 self.whole.load_state_dict(weights)
@@ -305,13 +311,13 @@ class Training:
         scaler = getattr(self.fabric._strategy.precision, "scaler", None)
         if scaler is not None:
             scalars["scaler"] = scaler.state_dict()
-        everyone = [state.random_state(self.generator)]
+        mine = {"random": state.random_state(self.generator), "carried": self.carry.state() if self.carry else {}}
+        everyone: list[Any] = [mine]
         if self.fabric.world_size > 1:
-            gathered: list[Any] = [None] * self.fabric.world_size
-            torch.distributed.all_gather_object(gathered, everyone[0])
-            everyone = gathered
-        for rank, part in enumerate(everyone):
-            tensors.update({f"random.{rank}.{k}": v for k, v in part.items()})
+            everyone = [None] * self.fabric.world_size
+            torch.distributed.all_gather_object(everyone, mine)
+        for rank, parts in enumerate(everyone):
+            tensors.update({f"{name}.{rank}.{k}": v for name, part in parts.items() for k, v in part.items()})
         if self.fabric.is_global_zero:
             self.report.sync()
             checkpoints.save(self.path / "checkpoints", self.step, Checkpoint(tensors, scalars), self.config.keep_checkpoints)
@@ -338,6 +344,8 @@ class Training:
         # With more processes than before, the new ones start from their seeds.
         if mine:
             state.load_random_state(self.generator, mine)
+        if self.carry is not None:
+            self.carry.load(saved.part(f"carried.{self.fabric.global_rank}"))
 
     def _write_config(self) -> None:
         record = {"name": self.data.name, "about": self.data.about, "record": self.data.record}

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ancestral.data.base import Batch, Data, Split
+from ancestral.data.text import TokenSplit
 from ancestral.errors import InvalidInput
 from ancestral.training.config import TrainConfig
 
@@ -15,9 +16,10 @@ STREAM_EPOCH = 1000
 
 
 class Sampler:
-    """Shuffled batches of a split, without replacement within an epoch; the last, partial batch is dropped.
+    """Batches of a split, without replacement within an epoch; the last, partial batch is dropped.
 
-    Epoch e is a permutation seeded by (seed, e). Process r of w takes the r-th of w parts of each global batch, so
+    Epoch e is a permutation seeded by (seed, e); or, in order, the split is cut into as many stretches as a global batch has
+    examples, and batch i has the i-th example of each. Process r of w takes the r-th of w parts of each global batch, so
     that w processes with batches of b see what one process with batches of w·b sees.
 
     Args:
@@ -26,18 +28,26 @@ class Sampler:
         seed: seed.
         rank: number of this process.
         world: number of processes.
+        in_order: whether examples follow one another from batch to batch.
+
+    >>> sampler = Sampler(7, 2, seed=0, in_order=True)
+    >>> [sampler.indices(batch).tolist() for batch in range(4)]
+    [[0, 3], [1, 4], [2, 5], [0, 3]]
     """
 
-    def __init__(self, n: int, batch_size: int, seed: int, rank: int = 0, world: int = 1) -> None:
+    def __init__(self, n: int, batch_size: int, seed: int, rank: int = 0, world: int = 1, *, in_order: bool = False) -> None:
         self.n, self.seed, self.rank, self.world = n, seed, rank, world
         self.batch_size = max(1, min(batch_size, n // world))
         self.batches = max(1, n // (self.batch_size * world))
+        self.in_order = in_order
         self._epoch = -1
         self._permutation = torch.empty(0, dtype=torch.long)
 
     def indices(self, batch: int) -> Tensor:
         """Return the indices of batch number `batch`, counted from the start of the run."""
         epoch, position = divmod(batch, self.batches)
+        if self.in_order:
+            return (torch.arange(self.batch_size) + self.rank * self.batch_size) * self.batches + position
         if epoch != self._epoch:
             # Any fixed mixing of seed and epoch will do, as long as runs with other seeds see other orders.
             generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
@@ -101,7 +111,9 @@ class Feed:
         self.split = data.split("train")
         if len(self.split) < world:
             raise InvalidInput(f"{data.name} has {len(self.split)} training examples, fewer than the {world} processes")
-        self.sampler = Sampler(len(self.split), config.batch_size, config.seed, rank, world)
+        if config.carry and not isinstance(self.split, TokenSplit):
+            raise InvalidInput(f"carry is for text, whose data follow one another; {data.name} is {data.event}: leave it out")
+        self.sampler = Sampler(len(self.split), config.batch_size, config.seed, rank, world, in_order=config.carry)
         # With accumulation the last, partial step of an epoch is dropped like a partial batch.
         self.steps_per_epoch = max(1, self.sampler.batches // config.accumulate)
 
@@ -125,7 +137,8 @@ class Feed:
         for number in itertools.count(first):
             epoch, position = divmod(number, per_epoch)
             indices = self.sampler.indices(epoch * self.sampler.batches + position)
-            yield self.arrange(read(self.split, indices, generator, self.device))
+            # A generator would move the windows of a text apart, which must follow one another to be carried on.
+            yield self.arrange(read(self.split, indices, None if self.config.carry else generator, self.device))
 
     def arrange(self, batch: Batch) -> Batch:
         """Return a batch in the memory format that the settings ask for."""

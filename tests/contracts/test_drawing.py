@@ -5,7 +5,9 @@ import torch
 from scipy.stats import chisquare
 from torch import Tensor
 
+from ancestral.errors import Unsupported
 from ancestral.models.autoregressive.base import AutoregressiveModel
+from ancestral.verbs.drawing import DrawOptions
 from ancestral.verbs.sample import draw, sample
 from tests.contracts.cases import Case, all_states, contract, log_prob, repeat, standardized
 
@@ -43,9 +45,9 @@ def test_parallel_sampling_gives_the_sample_of_the_steps(case: Case, dtype: torc
         # Entries that depend on each other strongly; real ones would be chaotic, and rounding would show.
         model = case.build(seed, dtype=dtype, spread=1.0 if case.event.discrete else 0.3)
         condition = case.conditions(9)
-        stepped = draw(model, 9, condition, seed=seed)
+        stepped = draw(model, 9, condition, DrawOptions(seed=seed))
         for size in (None, 4):
-            drawn = draw(model, 9, condition, seed=seed, method="parallel", batch_size=size)
+            drawn = draw(model, 9, condition, DrawOptions(seed=seed, method="parallel", batch_size=size))
             assert_same(case, drawn.x, stepped.x)
             assert drawn.calls <= drawn.steps
     assert stepped.calls == stepped.steps
@@ -72,3 +74,28 @@ def test_samples_have_the_models_frequencies(case: Case, method: str) -> None:
     rare = expected < 10
     observed, expected = (torch.cat((v[~rare], v[rare].sum()[None] + 1e-9)) for v in (observed, expected))
     assert chisquare(observed.numpy(), (expected * observed.sum() / expected.sum()).numpy()).pvalue > 1e-4
+
+
+@contract(lambda case: case.autoregressive and len(case.event.shape) == 1)
+def test_after_a_prompt_a_datum_goes_on_as_it_would_have(case: Case) -> None:
+    model, condition = case.build(dtype=torch.float64), case.conditions(5)
+    assert isinstance(model, AutoregressiveModel)
+    x, numel = sample(model, 5, condition, seed=3), case.event.numel
+    if model.members > 1 or not torch.equal(model.order, torch.arange(numel)):
+        with pytest.raises(Unsupported, match="another order"):
+            sample(model, 5, condition, prompt=x[:, :1])
+        return
+    for size in (1, numel - 1):
+        length = numel - size if case.event.is_sequence else None
+        rest = sample(model, 5, condition, seed=3, prompt=x[:, :size], length=length, batch_size=2)
+        assert torch.equal(rest[:, :size], x[:, :size])
+        assert_same(case, rest, x)
+        for_all = sample(model, 5, condition, seed=3, prompt=x[2, :size], length=length)
+        assert torch.equal(for_all[:, :size], x[2:3, :size].expand(5, -1))
+        assert_same(case, for_all[2], x[2])
+
+
+@contract(lambda case: case.autoregressive and len(case.event.shape) > 1)
+def test_data_of_several_axes_take_no_prompt(case: Case) -> None:
+    with pytest.raises(Unsupported, match="one entry after another"):
+        sample(case.build(), 1, case.conditions(1), prompt=[0])

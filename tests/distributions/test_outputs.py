@@ -299,3 +299,10 @@ def test_a_single_distribution_has_no_batch() -> None:
 def test_a_density_has_no_table() -> None:
     with pytest.raises(Unsupported, match="continuous"):
         GaussianMixture(raw(3)).log_pmf()
+
+
+@pytest.mark.parametrize("levels", [2, 256, 1000, 65536])
+def test_the_sharpest_logistic_is_on_one_level_however_many_there_are(levels: int) -> None:
+    raw = torch.tensor([-1.0 / (levels - 1), -100.0], dtype=torch.float64)  # its mean is the middle of level levels // 2 - 1
+    output = DiscretizedLogisticMixture(raw, levels)
+    assert float(output.log_prob(torch.tensor(levels // 2 - 1)).exp()) > 0.95

@@ -1,0 +1,240 @@
+"""Causal self-attention over a sequence: all positions at once, or one position with the keys and values before it."""
+
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ancestral.errors import InvalidInput
+
+BASE = 10_000.0
+"""The slowest rotation of rotary positions takes 2 pi times about so many positions."""
+Rotation = tuple[Tensor, Tensor]
+"""Cosines and sines of rotary positions, (positions, features // 2) each."""
+Slots = Callable[[int], tuple[int | None, slice]]
+"""At a position: where its key is kept, None for nowhere, and where the keys are that it attends to."""
+
+
+def rotation(positions: Tensor, features: int, like: Tensor) -> Rotation:
+    r"""Return cos and sin of the angles t BASE^(-2 i / features), for i = 0, ..., features / 2 - 1.
+
+    Angles are computed in float64: in float32 those of late positions would be off by more than neighbours differ.
+
+    Args:
+        positions: t, (positions,).
+        features: features of a head, even.
+        like: a tensor of the wanted type and device.
+
+    References:
+        RoFormer: Enhanced Transformer with Rotary Position Embedding (Su et al., 2021), https://arxiv.org/abs/2104.09864.
+
+    >>> cos, sin = rotation(torch.arange(3), 4, torch.zeros(1))
+    >>> cos.shape, sin[0].tolist()
+    (torch.Size([3, 2]), [0.0, 0.0])
+    """
+    rates = BASE ** (-torch.arange(0, features, 2, dtype=torch.float64, device=like.device) / features)
+    angles = positions.to(rates)[:, None] * rates
+    return angles.cos().to(like.dtype), angles.sin().to(like.dtype)
+
+
+def rotate(x: Tensor, by: Rotation) -> Tensor:
+    """Rotate pairs of features, so that products of queries and keys depend on how far apart they are.
+
+    Args:
+        x: (..., positions, features); feature i is paired with i + features / 2.
+        by: from `rotation`.
+
+    Returns:
+        (..., positions, features).
+    """
+    cos, sin = by
+    a, b = x.chunk(2, dim=-1)
+    return torch.cat((a * cos - b * sin, a * sin + b * cos), dim=-1)
+
+
+class CausalSelfAttention(nn.Module):
+    r"""y_t = W_o sum_{s <= t} softmax_s(q_t . k_s / sqrt(d)) v_s in each head, of the `window` last positions s.
+
+    Args:
+        width: features of a position.
+        heads: heads, which share the features evenly.
+        window: positions that a position attends to, itself included; None for all before it.
+        dropout: probability of dropping a weight of the attention, in training.
+
+    Raises:
+        InvalidInput: if the features cannot be shared evenly, an odd number to a head, or the window is empty.
+
+    References:
+        Attention Is All You Need (Vaswani et al., 2017), https://arxiv.org/abs/1706.03762.
+        Longformer: The Long-Document Transformer (Beltagy, Peters & Cohan, 2020), https://arxiv.org/abs/2004.05150, for
+        windows.
+
+    >>> CausalSelfAttention(8, heads=2, window=3)(torch.zeros(1, 10, 8)).shape
+    torch.Size([1, 10, 8])
+    """
+
+    def __init__(self, width: int, heads: int, window: int | None = None, dropout: float = 0.0) -> None:
+        super().__init__()
+        if heads < 1 or width % (2 * heads):
+            raise InvalidInput(
+                f"{heads} heads cannot share attention of width {width}: the width must be a multiple of twice their number"
+            )
+        if window is not None and window < 1:
+            raise InvalidInput(f"an attention window needs at least 1 position, got {window}")
+        self.heads, self.window, self.dropout = heads, window, dropout
+        self.inputs = nn.Linear(width, 3 * width, bias=False)
+        self.output = nn.Linear(width, width, bias=False)
+
+    def _split(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Return queries, keys and values of (batch, positions, width), (batch, heads, positions, features) each."""
+        n, t, width = x.shape
+        return self.inputs(x).view(n, t, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
+
+    def forward(self, x: Tensor, by: Rotation | None = None) -> Tensor:
+        """Attend at all positions at once.
+
+        Args:
+            x: (batch, positions, width).
+            by: rotation of each position; None for none.
+
+        Returns:
+            (batch, positions, width).
+        """
+        q, k, v = self._split(x)
+        if by is not None:
+            q, k = rotate(q, by), rotate(k, by)
+        y = self.attend(q, k, v, self.dropout if self.training else 0.0)
+        return self.output(y.transpose(1, 2).flatten(2))
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, dropout: float = 0.0) -> Tensor:
+        """Return what each position gathers from those that it attends to, (batch, heads, positions, features).
+
+        Args:
+            q: queries, (batch, heads, positions, features).
+            k: keys, of the same shape.
+            v: values, of the same shape.
+            dropout: probability of dropping a weight.
+        """
+        return windowed_attention(q, k, v, q.shape[2] if self.window is None else self.window, dropout)
+
+    # Steps: they carry no gradient.
+
+    def start(self, like: Tensor, positions: int) -> "KeyValueMemory":
+        """Return memory for the keys and values of a batch.
+
+        Args:
+            like: (batch, ...), of the type and device that steps have.
+            positions: steps that there will be.
+        """
+        size = positions if self.window is None else min(self.window, positions)
+        return self._memory(like, size, functools.partial(ring, size))
+
+    def _memory(self, like: Tensor, size: int, slots: Slots) -> "KeyValueMemory":
+        shape = (len(like), self.heads, size, self.output.in_features // self.heads)
+        return KeyValueMemory(like.new_zeros(shape), like.new_zeros(shape), slots)
+
+    def step(self, x: Tensor, memory: "KeyValueMemory", t: int, by: Rotation | None = None) -> Tensor:
+        """Attend at position `t`.
+
+        Args:
+            x: (batch, width).
+            memory: from `start`; the position is added to it.
+            t: the position, from 0.
+            by: rotation of this position, (1, features // 2) each; None for none.
+
+        Returns:
+            (batch, width).
+        """
+        q, k, v = self._split(x[:, None])
+        if by is not None:
+            q, k = rotate(q, by), rotate(k, by)
+        keys, values = memory.add(k, v, t)
+        scores = (q @ keys.mT) * (1.0 / math.sqrt(q.shape[-1]))  # (b, heads, 1, positions)
+        y = torch.softmax(scores, dim=-1) @ values  # (b, heads, 1, features)
+        return self.output(y.flatten(1))
+
+
+def ring(size: int, t: int) -> tuple[int, slice]:
+    """Keep the last `size` positions: position t at t modulo their number, for softmax does not care for order.
+
+    >>> ring(3, 1), ring(3, 7)
+    ((1, slice(None, 2, None)), (1, slice(None, 3, None)))
+    """
+    return t % size, slice(min(t + 1, size))
+
+
+@dataclass
+class KeyValueMemory:
+    """Keys and values that later positions attend to, (batch, heads, kept, features) each, written in place.
+
+    Rotary positions are in the keys, so that it does not matter where a key lies.
+
+    Args:
+        keys: of the positions that are kept.
+        values: of the positions that are kept.
+        slots: where which position lies.
+    """
+
+    keys: Tensor
+    values: Tensor
+    slots: Slots
+
+    def add(self, k: Tensor, v: Tensor, t: int) -> tuple[Tensor, Tensor]:
+        """Put in position `t`, (batch, heads, 1, features) each, and return all that it attends to."""
+        place, seen = self.slots(t)
+        if place is not None:
+            self.keys[:, :, place] = k[:, :, 0]
+            self.values[:, :, place] = v[:, :, 0]
+        return self.keys[:, :, seen], self.values[:, :, seen]
+
+
+def windowed_attention(q: Tensor, k: Tensor, v: Tensor, window: int, dropout: float = 0.0) -> Tensor:
+    """Attend to the `window` last positions, in time and memory that grow as the positions times the window.
+
+    Positions are cut into blocks of `window`: the first block attends to itself, each later one also to the block before it.
+
+    Args:
+        q: queries, (batch, heads, positions, features).
+        k: keys, of the same shape.
+        v: values, of the same shape.
+        window: positions attended to, itself included.
+        dropout: probability of dropping a weight.
+
+    Returns:
+        (batch, heads, positions, features).
+    """
+    shape = q.shape
+    if window >= shape[2]:
+        return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True)
+    q, k, v = (fold(x, window) for x in (q, k, v))  # (b * h, blocks, window, f)
+    first = F.scaled_dot_product_attention(q[:, :1], k[:, :1], v[:, :1], dropout_p=dropout, is_causal=True)
+    k, v = (torch.cat((x[:, :-1], x[:, 1:]), dim=2) for x in (k, v))  # (b * h, blocks - 1, 2 window, f)
+    query = torch.arange(window, device=q.device)[:, None]
+    key = torch.arange(-window, window, device=q.device)
+    near = (key <= query) & (key > query - window)  # (window, 2 window)
+    rest = F.scaled_dot_product_attention(q[:, 1:], k, v, attn_mask=near, dropout_p=dropout)
+    return unfold(torch.cat((first, rest), dim=1), shape)
+
+
+def fold(x: Tensor, size: int) -> Tensor:
+    """Cut positions into blocks, the last one filled up with zeros.
+
+    Args:
+        x: (batch, heads, positions, features).
+        size: positions of a block.
+
+    Returns:
+        (batch * heads, blocks, size, features): blocks take the place of heads.
+    """
+    n, heads, positions, features = x.shape
+    return F.pad(x, (0, 0, 0, -positions % size)).reshape(n * heads, -1, size, features)
+
+
+def unfold(x: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Undo `fold` of a tensor of the given shape."""
+    n, heads, positions, features = shape
+    return x.reshape(n, heads, -1, features)[:, :, :positions]

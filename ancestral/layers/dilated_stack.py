@@ -1,0 +1,165 @@
+"""Gated residual layers of dilated causal convolutions: all positions at once, or one position of all layers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ancestral.errors import InvalidInput
+from ancestral.layers.gates import gate
+
+
+@dataclass
+class StackMemory:
+    """What steps keep, and buffers that they write to, so that a step makes no new ones.
+
+    Args:
+        past: the last inputs of each layer, a ring of its reach for each, one below another, (batch, reach, channels).
+        places: where each ring begins, (layers, 1), the distance of its taps, (layers, kernel - 1), its length, (layers, 1).
+        bias: what the gates begin with, (layers, batch, 2 channels).
+        inputs: of each layer at the position, (layers, batch, channels).
+        gates: of each layer, (layers, batch, 2 channels).
+        gated: what passes them, (batch, layers, channels).
+        rows: views of the last three and of the weights, layer by layer, in the order in which a step needs them.
+    """
+
+    past: Tensor
+    places: tuple[Tensor, Tensor, Tensor]
+    bias: Tensor
+    inputs: Tensor
+    gates: Tensor
+    gated: Tensor
+    rows: list[tuple[Tensor, ...]]
+
+
+class DilatedStack(nn.Module):
+    r"""g_l = gate(b_l + s_l + sum_{i=0}^{k-1} W_{l,i} x_{l, t - i r_l}), x_{l+1} = x_l + R_l g_l, y = c + sum_l S_l g_l.
+
+    `gate` is tanh(u) sigmoid(v) up to constants; zeros stand before the first position. The weights of all layers are one
+    tensor, for a step to take the past taps of all of them in one product: they are known before it begins.
+
+    Args:
+        channels: features of x.
+        skip: features of y.
+        dilations: r_l, positions between taps, of each layer.
+        kernel: taps k, at least 2.
+
+    Raises:
+        InvalidInput: if there is no layer, or a size is too small.
+
+    References:
+        WaveNet: A Generative Model for Raw Audio (van den Oord et al., 2016), https://arxiv.org/abs/1609.03499. There R_l g_l
+        has a bias, which that of the next gate stands for here.
+
+    >>> DilatedStack(4, 8, (1, 2, 4))(torch.zeros(2, 10, 4)).shape
+    torch.Size([2, 10, 8])
+    """
+
+    def __init__(self, channels: int, skip: int, dilations: Sequence[int], kernel: int = 2) -> None:
+        super().__init__()
+        if min(channels, skip, len(dilations), *dilations) < 1 or kernel < 2:
+            raise InvalidInput(
+                "a stack needs at least 1 layer, channel, skip channel and dilation and a kernel of at least 2, got"
+                f" {len(dilations)}, {channels}, {skip}, {tuple(dilations)} and {kernel}"
+            )
+        self.channels, self.dilations, self.kernel = channels, tuple(dilations), kernel
+        layers = len(dilations)
+        # The last tap is on the own position. What the last layer would add to x nobody reads.
+        self.weight = nn.Parameter(torch.empty(layers, kernel * channels, 2 * channels))
+        self.bias = nn.Parameter(torch.zeros(layers, 2 * channels))
+        self.residual = nn.Parameter(torch.empty(layers - 1, channels, channels))
+        self.skip_weight = nn.Parameter(torch.empty(layers * channels, skip))
+        self.skip_bias = nn.Parameter(torch.zeros(skip))
+        nn.init.normal_(self.weight, std=(kernel * channels) ** -0.5)
+        with torch.no_grad():
+            self.residual.normal_(std=(layers * channels) ** -0.5)  # the sum of all has the scale of one
+        nn.init.normal_(self.skip_weight, std=(layers * channels) ** -0.5)
+
+    @property
+    def reach(self) -> int:
+        """Positions before the own one that y reads back to."""
+        return (self.kernel - 1) * sum(self.dilations)
+
+    def forward(self, x: Tensor, shift: Tensor | None = None) -> Tensor:
+        """Return y, (batch, positions, skip).
+
+        Args:
+            x: (batch, positions, channels).
+            shift: s of all layers, (batch, layers * 2 channels).
+        """
+        n, t, _ = x.shape
+        biases = self.bias if shift is None else self.bias + shift.view(n, 1, *self.bias.shape)
+        residuals = (*self.residual.unbind(), None)
+        passed = []
+        for dilation, weight, bias, residual in zip(
+            self.dilations, self.weight.unbind(), biases.unbind(-2), residuals, strict=True
+        ):
+            back = [min(i * dilation, t) for i in reversed(range(1, self.kernel))]
+            taps = torch.cat([*(F.pad(x[:, : t - b], (0, 0, b, 0)) for b in back), x], dim=-1)  # (b, t, k c)
+            g = gate((taps @ weight).add_(bias), dim=-1)  # (b, t, c)
+            passed.append(g)
+            if residual is not None:
+                x = x + g @ residual
+        return torch.cat(passed, dim=-1) @ self.skip_weight + self.skip_bias
+
+    # Steps: they carry no gradient.
+
+    def start(self, like: Tensor, shift: Tensor | None = None) -> StackMemory:
+        """Return memory for a batch as large as that of `like`, of its type and device.
+
+        Args:
+            like: (batch, ...).
+            shift: as in `forward`.
+        """
+        n, c, (layers, _) = len(like), self.channels, self.bias.shape
+        past = like.new_zeros(self.reach, n, c)  # gathered by place: the batch is inside
+        apart = torch.tensor(self.dilations, device=like.device)[:, None]
+        sizes = apart * (self.kernel - 1)
+        places = (sizes.cumsum(0) - sizes, apart * torch.arange(self.kernel - 1, device=like.device), sizes)
+        bias = self.bias[:, None].expand(-1, n, -1)
+        if shift is not None:
+            bias = bias + shift.view(n, layers, 2 * c).transpose(0, 1)
+        inputs, gates = like.new_zeros(layers, n, c), like.new_zeros(layers, n, 2 * c)
+        gated = like.new_zeros(n, layers, c)
+        halves = gates.chunk(2, dim=-1)
+        present = self.weight[:, -c:].unbind()
+        # The last layer has no input to give on.
+        given = [*zip(self.residual.unbind(), inputs[1:].unbind(), strict=True), ()]
+        rows = [
+            (*row, *onward)
+            for *row, onward in zip(
+                inputs.unbind(),
+                gates.unbind(),
+                *(half.unbind() for half in halves),
+                gated.unbind(1),
+                present,
+                given,
+                strict=True,
+            )
+        ]
+        return StackMemory(past.transpose(0, 1), places, bias, inputs, gates, gated, rows)
+
+    def step(self, x: Tensor, memory: StackMemory, t: int) -> Tensor:
+        """Return y at position `t`, (batch, skip).
+
+        Args:
+            x: (batch, channels).
+            memory: from `start`; it is changed in place.
+            t: the position, from 0.
+        """
+        past = memory.past.transpose(0, 1)
+        first, apart, sizes = memory.places
+        places = (apart + t) % sizes + first  # (l, k - 1), the oldest first
+        taps = past.index_select(0, places.flatten()).unflatten(0, places.shape)  # (l, k - 1, b, c)
+        taps = taps.transpose(1, 2).flatten(2)  # (l, b, (k - 1) c)
+        torch.baddbmm(memory.bias, taps, self.weight[:, : -self.channels], out=memory.gates)
+        memory.inputs[0].copy_(x)
+        for x_l, a, u, v, g, present, *onward in memory.rows:
+            a.addmm_(x_l, present).tanh_()
+            torch.addcmul(u, u, v, out=g)  # `gate`, in place
+            if onward:
+                torch.addmm(x_l, g, onward[0], out=onward[1])
+        past.index_copy_(0, places[:, 0], memory.inputs)  # in the place of the oldest
+        return torch.addmm(self.skip_bias, memory.gated.flatten(1), self.skip_weight)

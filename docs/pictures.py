@@ -24,7 +24,7 @@ from ancestral.data import load
 from ancestral.models.base import Model
 from ancestral.training import TrainConfig, create_model, fit
 from ancestral.verbs import pictures
-from ancestral.verbs.complete import save
+from ancestral.verbs.completion_files import save
 
 ASSETS = Path(__file__).resolve().parent / "assets"
 
@@ -126,15 +126,30 @@ def readme() -> None:
 
 
 def completions() -> None:
-    """Write the picture of completions: halves of test digits, what the model makes of them, and the truth."""
-    chosen = torch.randperm(10_000, generator=torch.Generator().manual_seed(1))[:6]
-    x, _ = load("binarized-mnist").split("test").batch(chosen)
-    done = ancestral.complete("binarized-mnist-gated-pixelcnn", x, "top", n=8)
-    save(done, load("binarized-mnist").event, ASSETS / "completions.png", x)
-    print("docs/assets/completions.png")
+    """Write the picture of completed digits."""
+    complete("binarized-mnist-gated-pixelcnn", 6, "completions.png")
 
 
-OTHERS = {"readme": readme, "completions": completions}
+def faces() -> None:
+    """Write the picture of completed faces, once there is a model of them."""
+    if any(entry.name == FACES and entry.trained for entry in zoo.entries()):
+        complete(FACES, 4, "completions-faces.png")
+    else:
+        print(f"{FACES} is not trained: `ancestral fit --config zoo/{FACES}/recipe.yaml` trains it")
+
+
+def complete(name: str, count: int, file: str) -> None:
+    """Write a picture of completions: halves of test images, what a model of the zoo makes of them, and the truth."""
+    (data,) = (load(entry.data) for entry in zoo.entries() if entry.name == name)
+    test = data.split("test")
+    x, _ = test.batch(torch.randperm(len(test), generator=torch.Generator().manual_seed(1))[:count])
+    save(ancestral.complete(name, x, "top", n=8), data.event, ASSETS / file, x)
+    print(f"docs/assets/{file}")
+
+
+FACES = "frey-gated-pixelcnn"
+"""The model that completes faces."""
+OTHERS = {"readme": readme, "completions": completions, "completions-faces": faces}
 """Pictures of more than one model, or of what is done with one."""
 
 

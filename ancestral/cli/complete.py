@@ -10,8 +10,10 @@ from jsonargparse import Namespace
 from ancestral.cli.parsing import add_data, add_verb, arguments, given, make_parser, parse, print_json, print_table
 from ancestral.errors import InvalidInput
 from ancestral.files import check_writable
-from ancestral.verbs.complete import FILES, PARTS, Completion, complete, save
+from ancestral.verbs.complete import Completion, complete
+from ancestral.verbs.completion_files import FILES, save
 from ancestral.verbs.inputs import Subject, batches, check_counts, find_image_files, open_data, open_model, read_images
+from ancestral.verbs.observed import PARTS
 from ancestral.verbs.score import check_suffix
 
 if TYPE_CHECKING:

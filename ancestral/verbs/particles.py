@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from ancestral.distributions import Sharpening
 from ancestral.models.autoregressive.base import AutoregressiveModel
-from ancestral.verbs.inputs import auto_batch_size
+from ancestral.verbs.drawing import EntryValue
+from ancestral.verbs.noise import Streams
 
 PREFIX, ORDER, FILTER = "exact (prefix)", "exact (order)", "sequential Monte Carlo"
 """How autoregressive models complete; see `ancestral.verbs.complete.complete`."""
@@ -62,7 +64,7 @@ class Particles:
         member: the member.
         x: data, (batch, numel).
         condition: (batch, *condition.shape), where the model has a condition.
-        generator: source of randomness; None where all is observed.
+        noise: a stream for each datum; None where there are no particles to draw.
     """
 
     def __init__(
@@ -72,9 +74,10 @@ class Particles:
         member: int,
         x: Tensor,
         condition: Tensor | None,
-        generator: torch.Generator | None,
+        noise: Streams | None = None,
     ) -> None:
-        self.model, self.x, self.generator = model, x, generator
+        self.model, self.x, self.noise = model, x, noise
+        self.value = EntryValue(model, Sharpening())
         self.observed = plan.observed.tolist()
         self.state = model.init_state(len(x), condition, plan.orders[member] if model.any_order else None, member)
         self.log_p = x.new_zeros(len(x), 1, dtype=torch.float64)  # of all entries so far, drawn or observed
@@ -97,7 +100,8 @@ class Particles:
 
     def _choose(self, entry: int, raw: Tensor) -> Tensor:
         if not self.observed[entry]:
-            value = self.model.entry_value(entry, self.model.head(raw).draw(self.generator))
+            noise = self._take(self.log_p.shape[1] * self.value.noises).view(len(raw), -1)
+            value = self.model.entry_value(entry, self.value(raw, noise))
             self.log_p += self._log_prob(entry, raw, value)
             return value
         value = self.x[:, entry].repeat_interleave(self.log_p.shape[1])
@@ -105,23 +109,28 @@ class Particles:
         self.log_p += log_prob
         self.log_weight += log_prob
         if self.family is not None and self.state.t < self.last:
-            self._draw_anew()
+            self._draw_anew(self.family)
         return value  # the same for all particles of a datum, however they were exchanged
+
+    def _take(self, count: int) -> Tensor:
+        if self.noise is None:
+            raise RuntimeError("particles without noise came to an entry that is not observed")
+        return self.noise.take(count)
 
     def _log_prob(self, entry: int, raw: Tensor, value: Tensor) -> Tensor:
         return self.model.value_log_prob(entry, raw, value).double().view_as(self.log_p)
 
-    def _draw_anew(self) -> None:
+    def _draw_anew(self, family: Tensor) -> None:
+        noise = self._take(1)  # whether or not it is needed, so that a datum's noise does not depend on other data
         weight = torch.softmax(self.log_weight, 1)
         count = weight.shape[1]
         poor = 1.0 / weight.square().sum(1) < count / 2
-        if self.family is None or not bool(poor.any()):
+        if not bool(poor.any()):
             return
-        index = systematic(weight, count, self.generator)
-        index = torch.where(poor[:, None], index, torch.arange(count, device=index.device))
+        index = torch.where(poor[:, None], systematic(weight, count, noise), torch.arange(count, device=weight.device))
         self.log_mean = torch.where(poor, self.log_evidence(), self.log_mean)
         self.log_weight = torch.where(poor[:, None], 0.0, self.log_weight)
-        self.log_p, self.family = self.log_p.gather(1, index), self.family.gather(1, index)
+        self.log_p, self.family = self.log_p.gather(1, index), family.gather(1, index)
         self.state.select(self._flat(index))
 
     def _flat(self, index: Tensor) -> Tensor:
@@ -141,35 +150,48 @@ class Particles:
 
     def pick(self, n: int) -> Tensor:
         """Draw `n` particles of each datum by weight and return their rows of the state, (batch * n,)."""
-        return self._flat(systematic(torch.softmax(self.log_weight, 1), n, self.generator))
+        if self.family is None:
+            return self._flat(torch.zeros(len(self.x), n, dtype=torch.long, device=self.x.device))
+        return self._flat(systematic(torch.softmax(self.log_weight, 1), n, self._take(1)))
 
-    def finish(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Go on from rows of the state to the end and return x, (rows, numel), and log p(x), (rows,); the last thing done."""
-        state, log_p = self.state, self.log_p.flatten()
-        done = []
-        for part in rows.split(auto_batch_size(self.model.event)):
-            self.state, self.log_p = self.model.fork(state, part), log_p[part]
-            self.model.run(self.state, self._choose)
-            done.append((self.state.x, self.log_p))
-        return torch.cat([x for x, _ in done]), torch.cat([p for _, p in done])
+    def finish(self, rows: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Go on from rows of the state, past the last observed entry, to the end.
+
+        Args:
+            rows: (rows,); the state stays as it is.
+            noise: uniform noise of each entry, (rows, numel, noises).
+
+        Returns:
+            x, (rows, numel), and log p(x), (rows,), nats.
+        """
+        log_p = self.log_p.flatten()[rows]
+
+        def draw(entry: int, raw: Tensor) -> Tensor:
+            nonlocal log_p
+            value = self.model.entry_value(entry, self.value(raw, noise[:, entry]))
+            log_p = log_p + self.model.value_log_prob(entry, raw, value).double()
+            return value
+
+        state = self.model.fork(self.state, rows)
+        self.model.run(state, draw)
+        return state.x, log_p
 
 
-def systematic(weight: Tensor, n: int, generator: torch.Generator | None = None) -> Tensor:
+def systematic(weight: Tensor, n: int, noise: Tensor) -> Tensor:
     """Draw `n` indices by weight, evenly: index i comes up either floor(n w_i) or ceil(n w_i) times.
 
     Args:
         weight: (batch, k), which sum to 1.
         n: number of draws.
-        generator: source of randomness.
+        noise: uniform noise in [0, 1), (batch, 1).
 
     Returns:
         (batch, n); each of them has the probabilities `weight`, and they depend on each other.
 
-    >>> systematic(torch.tensor([[0.25, 0.0, 0.75]]), 4).sort().values
+    >>> systematic(torch.tensor([[0.25, 0.0, 0.75]]), 4, torch.tensor([[0.9]])).sort().values
     tensor([[0, 2, 2, 2]])
     """
     cumulative = weight.double().cumsum(1)
     cumulative = cumulative / cumulative[:, -1:]
-    start = torch.rand(len(weight), 1, dtype=torch.float64, device=weight.device, generator=generator)
-    points = (start + torch.arange(n, device=weight.device) / n) % 1.0
+    points = (noise + torch.arange(n, device=weight.device) / n) % 1.0
     return torch.searchsorted(cumulative, points, right=True).clamp(max=weight.shape[1] - 1)

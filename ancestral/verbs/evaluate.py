@@ -1,5 +1,6 @@
 """Evaluation: the mean of a split with its standard error, unit and kind."""
 
+import functools
 import math
 import time
 from collections.abc import Iterator
@@ -11,10 +12,13 @@ from torch import Tensor
 
 from ancestral.data import Data
 from ancestral.data.base import Split
+from ancestral.data.text import TokenSplit
+from ancestral.errors import InvalidInput
 from ancestral.likelihood import Likelihood
 from ancestral.models.base import Model
 from ancestral.verbs.inputs import (
     Named,
+    Subject,
     batches,
     check_counts,
     count_batches,
@@ -25,6 +29,7 @@ from ancestral.verbs.inputs import (
     track,
 )
 from ancestral.verbs.score import likelihood_of, scores
+from ancestral.verbs.windows import token_nats
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,8 @@ class Evaluation:
         bits_per_dim_standard_error: of `bits_per_dim`.
         seconds: time it took.
         measures: mean and standard error of what a model without likelihood measures, in its own units.
+        perplexity: of text: e to the nats of a token.
+        bits_per_byte: of text: bits for each byte of it, with what it takes to spell tokens that the model does not know.
     """
 
     model: str
@@ -56,13 +63,13 @@ class Evaluation:
     bits_per_dim_standard_error: float | None = None
     seconds: float = 0.0
     measures: dict[str, tuple[float, float | None]] = field(default_factory=dict)
+    perplexity: float | None = None
+    bits_per_byte: float | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON-able values; `measures` only where there are some."""
-        fields = asdict(self)
-        if not self.measures:
-            del fields["measures"]
-        return fields
+        """Return the fields as JSON-able values; what data of some kinds have, only where there is some."""
+        some = {"measures": self.measures, "perplexity": self.perplexity, "bits_per_byte": self.bits_per_byte}
+        return {name: value for name, value in asdict(self).items() if some.get(name, True)}
 
     def __str__(self) -> str:
         where = f"{self.model} on {self.data} ({self.split}, {self.count} examples)"
@@ -70,7 +77,9 @@ class Evaluation:
             shown = ", ".join(f"{name} {_with_error(*value)}" for name, value in self.measures.items())
             return f"{where}: no likelihood; {shown}"
         bits = _with_error(self.bits_per_dim or 0.0, self.bits_per_dim_standard_error)
-        return f"{where}: {_with_error(self.nats, self.standard_error)} nats, {bits} bits/dim, {self.kind}"
+        unit = "bits/dim" if self.perplexity is None else "bits/token"
+        text = "" if self.bits_per_byte is None else f", {self.bits_per_byte:.4f} bits/byte, perplexity {self.perplexity:.2f}"
+        return f"{where}: {_with_error(self.nats, self.standard_error)} nats, {bits} {unit}{text}, {self.kind}"
 
 
 def evaluate(
@@ -81,6 +90,7 @@ def evaluate(
     samples: int | None = None,
     batch_size: int | None = None,
     limit: int | None = None,
+    context: int | None = None,
     seed: int = 0,
     progress: bool = False,
 ) -> Evaluation:
@@ -95,6 +105,8 @@ def evaluate(
         samples: samples per datum, for models whose likelihood is a bound or an estimate.
         batch_size: examples in a batch; a size that fits in memory where None.
         limit: examples used, the first ones; all where None.
+        context: text only: tokens that each token is given at least, by windows that overlap. Where None all tokens before
+            it, by models that carry their state from window to window (lstm-lm), and else those of its window.
         seed: seed of everything random.
         progress: show a progress bar.
 
@@ -107,6 +119,10 @@ def evaluate(
     data = open_data(data, subject)
     part = data.split(split)
     model = subject.model
+    if isinstance(part, TokenSplit):
+        return _of_text(subject, data, split, part, context, batch_size, limit, progress)
+    if context is not None:
+        raise InvalidInput(f"context= is for text, {data.name} is {data.event}: leave it out")
     likelihood = likelihood_of(model, samples)
     values = _values(model, part, likelihood, batch_size, limit, seed, progress)
     moments = _moments(values)
@@ -148,6 +164,49 @@ def _values(
         for _, x, condition in track(source, "measuring", count_batches(part, model, batch_size, limit), progress=progress):
             measured = model.measures(x, condition, generator=generator)
             yield {name: value.double().cpu() for name, value in measured.items()}
+
+
+def _of_text(
+    subject: Subject,
+    data: Data,
+    split: str,
+    part: TokenSplit,
+    context: int | None,
+    batch_size: int | None,
+    limit: int | None,
+    progress: bool,
+) -> Evaluation:
+    """Evaluate a text token by token, each one once; examples are the windows that it is read in."""
+    began = time.perf_counter()
+    length, count = data.event.numel, len(part.tokens)
+    tokens = part.tokens if limit is None else part.tokens[: limit * length]
+    total, windows = 0.0, []
+    for value, scored in token_nats(subject.model, tokens, context=context, batch_size=batch_size, progress=progress):
+        sums = (value * scored).sum(1)
+        total += float(sums.sum())
+        windows.append(sums / scored.sum(1))
+    by_window = Moments.of(torch.cat(windows)) if windows else Moments(0, 0.0, 0.0)
+    if processes()[1] > 1:
+        gathered: list[Any] = [None] * processes()[1]
+        torch.distributed.all_gather_object(gathered, (total, by_window))
+        total = math.fsum(t for t, _ in gathered)
+        by_window = functools.reduce(Moments.merge, (m for _, m in gathered if m.count))
+    nats, error = total / len(tokens), by_window.standard_error
+    whole = len(tokens) == count and part.bytes
+    return Evaluation(
+        model=subject.name,
+        data=data.name,
+        split=split,
+        nats=nats * length,
+        bits_per_dim=nats / math.log(2.0),
+        standard_error=None if error is None else error * length,
+        kind=str(likelihood_of(subject.model)),
+        count=by_window.count,
+        bits_per_dim_standard_error=None if error is None else error / math.log(2.0),
+        seconds=time.perf_counter() - began,
+        perplexity=math.exp(nats),
+        bits_per_byte=(total + part.unknown_nats) / (part.bytes * math.log(2.0)) if whole else None,
+    )
 
 
 @dataclass

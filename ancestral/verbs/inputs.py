@@ -22,6 +22,8 @@ from ancestral.zoo import find
 BATCH_ELEMENTS = 2**23
 """Raw parameters or features of entries held at once, about, where no batch size is given: 32 MiB in single precision. More
 would not be faster, and memory of that size is asked for anew by every layer."""
+ENCODING = {"event", "level", "vocabulary", "words"}
+"""Options of data that decide what a token of text is."""
 T = TypeVar("T")
 
 
@@ -99,9 +101,26 @@ def open_data(data: Data | str | None, subject: Subject, options: dict[str, Any]
         chosen = dict(subject.options) if name == subject.data else {}
         if subject.model.condition is not None:
             chosen.setdefault("condition", subject.options.get("condition") or "label")
-        data = load(name, **{**chosen, **(options or {})})
+        chosen.update(options or {})
+        data = load(name, **chosen) if name == subject.data else _load_for(subject.model.event, name, chosen)
     check_fit(subject, data)
     return data
+
+
+def _load_for(event: Event, name: str, options: dict[str, Any]) -> Data:
+    """Load data other than those that a model was trained on: text in the model's own tokens, if others are not asked for."""
+    if event.encoding is None or ENCODING & options.keys():
+        return load(name, **options)
+    try:
+        return load(name, **options, event=event)
+    except InvalidInput as error:
+        try:
+            data = load(name, **options)
+        except InvalidInput:
+            raise error from None
+        if data.event.encoding is not None:
+            raise
+        return data  # no text: what it is in place of that is said by who compares
 
 
 def find_image_files(sources: Sequence[str]) -> list[Path]:
@@ -162,9 +181,10 @@ def check_fit(subject: Subject, data: Data) -> None:
     """
     model = subject.model
     if not same_space(model.event, data.event):
-        raise InvalidInput(
-            f"{subject.name} is a model of {model.event} data, {data.name} is {data.event}: choose data or a model that fit"
-        )
+        advice = "choose data or a model that fit"
+        if str(model.event) == str(data.event):
+            advice = "its tokens are another vocabulary's; load it for the model's own event"
+        raise InvalidInput(f"{subject.name} is a model of {model.event} data, {data.name} is {data.event}: {advice}")
     if model.condition is None:
         return
     if data.condition is None:
@@ -179,8 +199,14 @@ def check_fit(subject: Subject, data: Data) -> None:
 
 
 def same_space(a: Event, b: Event) -> bool:
-    """Return whether data of both events are of one shape and support, and figures on one measure."""
-    return a.shape == b.shape and a.levels == b.levels
+    """Return whether data of both events are of one shape and support, and figures on one measure.
+
+    Text must be in one encoding, and sounds of one rate and companding.
+
+    >>> same_space(Event.integers((4,), 256, ("time",)), Event.integers((4,), 256))
+    True
+    """
+    return a.shape == b.shape and a.levels == b.levels and a.encoding == b.encoding and a.pcm == b.pcm
 
 
 def auto_batch_size(event: Event) -> int:

@@ -16,6 +16,7 @@ from ancestral.verbs import pictures
 from ancestral.verbs.inputs import Named, batches, check_counts, evaluating, open_data, open_model
 from ancestral.verbs.sample import Condition, conditions_for
 from ancestral.verbs.stream import common_order
+from ancestral.verbs.text_pictures import passages, text_image
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -81,8 +82,8 @@ def draw_score_maps(
 ) -> Tensor:
     """Draw the maps of the first data of a split and write the picture.
 
-    Images are drawn beside their maps, where the bits of a pixel are those of its channels together; other data make one
-    map with a row for each datum.
+    Images are drawn beside their maps, where the bits of a pixel are those of its channels together; text stands on the
+    colour of its bits; other data make one map with a row for each datum.
 
     Args:
         model: an autoregressive model, or its zoo name, run directory or hub repository.
@@ -108,7 +109,10 @@ def draw_score_maps(
     bits = torch.cat([score_map(subject, x, condition) for _, x, condition in parts])
     event = subject.model.event
     x = torch.cat([x.cpu() for _, x, _ in parts])
-    pictures.save_figure(image_maps(event, x, bits) if event.is_image else entry_maps(bits), path)
+    if event.encoding is not None:
+        pictures.save_image(text_image(passages(event.encoding, x, bits)), path)
+    else:
+        pictures.save_figure(image_maps(event, x, bits) if event.is_image else entry_maps(bits), path)
     return bits
 
 

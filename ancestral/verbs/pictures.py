@@ -29,8 +29,8 @@ CAPTION = (48, 15)
 def samples(event: Event, x: Tensor, path: Path | str, names: tuple[str, ...] = ()) -> None:
     """Draw data of any event and write the picture; its format follows from the suffix.
 
-    Images make a grid. Tables of real numbers make a histogram (1 entry), a scatter plot (2) or a corner plot of the
-    first six entries; any other data make a map with one row for each datum.
+    Images make a grid, sounds their spectrograms, text is printed. Tables of real numbers make a histogram (1 entry), a
+    scatter plot (2) or a corner plot of the first six entries; any other data make a map with one row for each datum.
 
     Args:
         event: what a datum is.
@@ -47,6 +47,14 @@ def samples(event: Event, x: Tensor, path: Path | str, names: tuple[str, ...] = 
     x = x.detach().cpu()
     if event.is_image:
         save_image(image_grid(x, event), path)
+    elif event.encoding is not None:
+        from ancestral.verbs.text_pictures import passages, text_image
+
+        save_image(text_image(passages(event.encoding, x)), path)
+    elif event.pcm is not None:
+        from ancestral.verbs.audio_pictures import spectrograms
+
+        save_figure(spectrograms(x, event.pcm), path)
     elif not event.discrete and len(event.shape) == 1:
         save_figure(corner_plot(x, names or tuple(f"{event.axes[0]} {i}" for i in range(event.numel))), path)
     else:
@@ -221,6 +229,8 @@ def learning_curve(metrics: "pandas.DataFrame", path: Path | str, monitor: str =
 def example_conditions(condition: Event | None, n: int, device: torch.device | str = "cpu") -> Tensor | None:
     """Return `n` conditions that show what there is: each class in turn for labels, else the middle of the support.
 
+    Of several labels, the first one changes first.
+
     Args:
         condition: a model's condition event, or None.
         n: number of conditions.
@@ -234,8 +244,13 @@ def example_conditions(condition: Event | None, n: int, device: torch.device | s
     if condition.levels is None:
         centre = torch.tensor(condition.loc or (0.0,) * condition.numel, device=device)
         return centre.view(condition.shape).expand(n, *condition.shape)
+    numbers = torch.arange(n, device=device)
+    if condition.classes is not None:
+        before = [math.prod(condition.classes[:i]) for i in range(condition.numel)]
+        labels = [numbers // b % count for b, count in zip(before, condition.classes, strict=True)]
+        return torch.stack(labels, dim=1).to(condition.dtype)
     if condition.shape == ():
-        return (torch.arange(n, device=device) % condition.levels).to(condition.dtype)
+        return (numbers % condition.levels).to(condition.dtype)
     return torch.zeros(n, *condition.shape, dtype=condition.dtype, device=device)
 
 

@@ -2,28 +2,26 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ancestral.distributions import Sharpening
 from ancestral.errors import InvalidInput, Unsupported
 from ancestral.event import Event
 from ancestral.files import replacing
 from ancestral.models.autoregressive.base import AutoregressiveModel
 from ancestral.models.base import Model
 from ancestral.verbs import pictures
-from ancestral.verbs.drawing import Drawn, Watch, draw_entries
+from ancestral.verbs.audio_files import AUDIO_FILES, save_audio
+from ancestral.verbs.drawing import Drawn, DrawOptions, Method, Watch, draw_entries
 from ancestral.verbs.inputs import Named, auto_batch_size, check_counts, evaluating, open_model, track
+from ancestral.verbs.prompts import Prompt, make_course, text_encoding
 
-FILES = (".png", ".pdf", ".svg", ".npy", ".csv", ".parquet")
+FILES = (".png", ".pdf", ".svg", ".npy", ".csv", ".parquet", ".txt", *AUDIO_FILES)
 """Suffixes of the files that samples are written to."""
 Condition = Tensor | Sequence[float] | int | float | str | None
-Method = Literal["sequential", "parallel"]
-METHODS: tuple[str, ...] = get_args(Method)
-"""Ways to draw from an autoregressive model."""
+"""What is given for a condition; see `conditions_for`."""
 
 
 def sample(
@@ -31,6 +29,8 @@ def sample(
     n: int,
     condition: Condition = None,
     *,
+    prompt: Prompt = None,
+    length: int | None = None,
     temperature: float = 1.0,
     top_k: int | None = None,
     top_p: float | None = None,
@@ -47,10 +47,19 @@ def sample(
     precision a batch of another size may round a probability differently by 1e-7, and where the noise of an entry is
     as near to the edge between two values, that datum takes another course from there on.
 
+    A prompt is the beginning of the data, and is returned with them. What follows it depends on it and on the noise of the
+    entries that follow: if it is how a datum would have begun, that datum goes on as it would have. Sequences can be of any
+    length: where that is beyond what the model is made for (`SequenceModel.longest`), it reads them in windows, and
+    each entry is drawn given the last half of a window at least; see `ancestral.models.autoregressive.windows.windows`.
+
     Args:
         model: the model, or its zoo name, run directory or hub repository.
         n: number of data.
         condition: for conditional models: one for all (3), one for each ((n, *shape)), or "all" for each class in turn.
+        prompt: what the data begin with: text, for models of text; or values of the first entries, (entries,) for all data
+            or (n, entries). Autoregressive models of data with one axis, that draw the first entry first.
+        length: entries that are drawn after the prompt, of sequences; as many as the event has where None. Other data have
+            the entries of the event in all.
         temperature: below 1 sharpens the conditionals of the entries, above 1 evens them out: other than 1, draws are not
             from the model's distribution any more. Discrete data and autoregressive models only, as `top_k` and `top_p`.
         top_k: values of an entry that can be drawn, the likeliest ones; all where None.
@@ -60,19 +69,20 @@ def sample(
         seed: seed of the draws; the same seed gives the same data on the same kind of device.
         batch_size: data drawn at once; a size that fits in memory where None.
         progress: show a progress bar.
-        watch: called after each step with the data so far and whether each entry is drawn, (n, *event.shape) both.
+        watch: called after each step with the data so far and whether each entry is known, (n, *event.shape) both.
 
     Returns:
-        (n, *event.shape), of type `event.dtype`, on the CPU.
+        (n, *event.shape), of type `event.dtype`, on the CPU; of sequences (n, prompt and length together) where either is
+        given.
 
     Raises:
         Unsupported: if the model cannot be sampled, or not in the way that is asked for.
-        InvalidInput: if the condition is missing, superfluous or out of range, or an option is.
+        InvalidInput: if the condition is missing, superfluous or out of range, or an option is, or the prompt does not fit.
+
+    Warns:
+        PromptWarning: if the prompt has words that the model does not know.
     """
-    return draw(
-        model,
-        n,
-        condition,
+    options = DrawOptions(
         temperature=temperature,
         top_k=top_k,
         top_p=top_p,
@@ -81,65 +91,73 @@ def sample(
         batch_size=batch_size,
         progress=progress,
         watch=watch,
-    ).x
+    )
+    return draw(model, n, condition, options, prompt=prompt, length=length).x
 
 
 def draw(
     model: Named,
     n: int,
     condition: Condition = None,
+    options: DrawOptions | None = None,
     *,
-    temperature: float = 1.0,
-    top_k: int | None = None,
-    top_p: float | None = None,
-    method: Method = "sequential",
-    seed: int = 0,
-    batch_size: int | None = None,
-    progress: bool = False,
-    watch: Watch | None = None,
+    prompt: Prompt = None,
+    length: int | None = None,
 ) -> Drawn:
     """Draw data as `sample` does, and say how often the network was called.
 
-    Args and errors are those of `sample`.
+    Args:
+        model: as in `sample`, and so are `n` and `condition`.
+        n: number of data.
+        condition: for conditional models.
+        options: how; the defaults of `sample` where None.
+        prompt: as in `sample`, and so is `length`.
+        length: entries that are drawn after it.
 
     Returns:
         The data with the number of calls.
 
+    Raises:
+        Unsupported: if the model cannot be sampled, or not in the way that is asked for.
+        InvalidInput: if the condition is missing, superfluous or out of range, or the prompt does not fit.
+
     >>> from ancestral.models import create
     >>> model = create("fvsbn", Event.binary((6,)))
-    >>> drawn = draw(model, 2, method="parallel")
+    >>> drawn = draw(model, 2, options=DrawOptions(method="parallel"))
     >>> bool((drawn.x == draw(model, 2).x).all()), drawn.steps
     (True, 6)
     """
-    check_counts(n=n, batch_size=batch_size)
-    if method not in METHODS:
-        raise InvalidInput(f"there is no method {method!r} of sampling: choose one of {', '.join(METHODS)}")
-    sharpening = Sharpening(temperature, top_k, top_p)
+    check_counts(n=n)
+    options = options or DrawOptions()
     model = open_model(model).model
     conditions = conditions_for(model, n, condition)
-    size = batch_size or auto_batch_size(model.event)
     if isinstance(model, AutoregressiveModel):
-        parallel = method == "parallel"
-        return draw_entries(
-            model, n, conditions, sharpening, parallel=parallel, seed=seed, batch_size=size, progress=progress, watch=watch
-        )
-    for what, asked in ((str(sharpening), not sharpening.exact), ("method", method != "sequential"), ("watch", watch)):
+        return draw_entries(make_course(model, n, prompt, length), conditions, options)
+    parts = {
+        "prompt": prompt is not None,
+        "length": length is not None,
+        str(options.sharpening): not options.sharpening.exact,
+        "method": options.method != "sequential",
+        "watch": options.watch is not None,
+    }
+    for what, asked in parts.items():
         if asked:
             raise Unsupported(
                 f"{what}: a {model.name} draws a datum whole; only autoregressive models draw its entries one by one:"
                 " leave it out"
             )
-    return _draw_whole(model, n, conditions, seed, size, progress)
+    return _draw_whole(model, n, conditions, options)
 
 
-def _draw_whole(model: Model, n: int, conditions: Tensor | None, seed: int, size: int, progress: bool) -> Drawn:
-    generator = torch.Generator(device=model.device).manual_seed(seed)
+def _draw_whole(model: Model, n: int, conditions: Tensor | None, options: DrawOptions) -> Drawn:
+    generator = torch.Generator(device=model.device).manual_seed(options.seed)
+    size = options.batch_size or auto_batch_size(model.event)
     x = []
     with evaluating(model):
-        for start in track(range(0, n, size), "sampling", -(-n // size), progress=progress):
+        for start in track(range(0, n, size), "sampling", -(-n // size), progress=options.progress):
             given = None if conditions is None else conditions[start : start + size].to(model.device)
             x.append(model.sample(min(size, n - start), given, generator=generator).cpu())
-    return Drawn(torch.cat(x), calls=len(x), steps=0)
+    return Drawn(torch.cat(x), model.event, calls=len(x), steps=0)
 
 
 def conditions_for(model: Model, n: int, condition: Condition) -> Tensor | None:
@@ -178,7 +196,7 @@ def conditions_for(model: Model, n: int, condition: Condition) -> Tensor | None:
 
 
 def save(x: Tensor, event: Event, path: Path | str, names: tuple[str, ...] = ()) -> None:
-    """Write data to a file by its suffix: a picture, .npy, or a table .csv or .parquet with one row for each datum.
+    """Write data to a file by its suffix: a picture, .npy, a table with one row for each datum, text .txt, sound .wav.
 
     Args:
         x: data, (n, *event.shape).
@@ -187,11 +205,12 @@ def save(x: Tensor, event: Event, path: Path | str, names: tuple[str, ...] = ())
         names: of the columns of a table; by axis and number where not given.
 
     Raises:
-        InvalidInput: for another suffix.
+        InvalidInput: for another suffix, .txt where the data are no text, or .wav or .flac where they are no sounds.
     """
     import pandas
 
     from ancestral.verbs.score import check_suffix, save_table
+    from ancestral.verbs.writing import save_texts, texts
 
     check_suffix(path, FILES)
     suffix = Path(path).suffix.lower()
@@ -201,6 +220,10 @@ def save(x: Tensor, event: Event, path: Path | str, names: tuple[str, ...] = ())
     elif suffix in (".csv", ".parquet"):
         columns = list(names) or column_names(event)
         save_table(pandas.DataFrame(x.flatten(1).numpy(), columns=columns), path)
+    elif suffix == ".txt":
+        save_texts(texts(text_encoding(event, "the suffix .txt", "choose another"), x), path)
+    elif suffix in AUDIO_FILES:
+        save_audio(x, event, path)
     else:
         pictures.samples(event, x, path, names)
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+from ancestral.encoding import TextEncoding
 from ancestral.errors import InvalidInput
 from ancestral.event import Event
 from ancestral.models import create
@@ -71,3 +72,12 @@ def test_values_that_do_not_fit_are_refused():
         list(stream_log_prob(create("rnade", Event.real((4,))), [float("nan")]))
     with pytest.raises(InvalidInput, match="value 1 is of 2 data, the first was of 3"):
         list(stream_log_probs(model, [torch.ones(3), torch.ones(2)]))
+
+
+def test_a_text_is_scored_token_by_token():
+    encoding = TextEncoding.fit("byte")
+    model = create("lstm-lm", Event.tokens(5, encoding), width=4).double().eval()
+    tokens = torch.from_numpy(encoding.encode(b"hello").astype("int64"))
+    with torch.no_grad():
+        expected = float(model.log_prob(tokens[None]))
+    assert list(stream_log_prob(model, tokens.tolist()))[-1] == pytest.approx(expected, rel=1e-10)

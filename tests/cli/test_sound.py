@@ -1,0 +1,47 @@
+"""Sound from the command line: recordings in, recordings out."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from ancestral.cli.main import main
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with some recordings of tones, and the run of a small model of them."""
+    place = tmp_path_factory.mktemp("sound")
+    (place / "tones").mkdir()
+    for i in range(12):
+        tone = 0.5 * np.sin(2 * np.pi * (200 + 50 * i) * np.arange(64) / 8000)
+        soundfile.write(place / "tones" / f"{i}.wav", tone, 8000)
+    options = ["--data.length", "64", "--model.channels", "4", "--model.skip", "4", "--model.sets", "1"]
+    options += ["--model.max_dilation", "4", "--train.steps", "1", "--train.samples", "2", "--quiet"]
+    assert main(["fit", "wavenet", str(place / "tones"), *options, "-o", str(place / "run")]) == 0
+    return place
+
+
+def test_samples_are_written_as_sound(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sample", str(folder / "run"), "-n", "2", "-o", str(tmp_path / "a.wav")]) == 0
+    samples, rate = soundfile.read(tmp_path / "a.wav")
+    assert (rate, len(samples)) == (8000, 2 * 64 + 2000)  # a quarter of a second between them
+    assert (folder / "run" / "samples.png").is_file()
+    assert main(["sample", str(folder / "run"), "-n", "1", "--length", "100", "-o", str(tmp_path / "b.wav")]) == 0
+    assert len(soundfile.read(tmp_path / "b.wav")[0]) == 100
+
+
+def test_completions_are_written_as_sound(folder: Path, tmp_path: Path) -> None:
+    observed = np.ones(64, dtype=bool)
+    observed[32:] = False
+    np.save(tmp_path / "half.npy", observed)
+    command = ["complete", str(folder / "run"), "--observed", str(tmp_path / "half.npy"), "--limit", "1", "-n", "2"]
+    assert main([*command, "-o", str(tmp_path / "a.wav")]) == 0
+    assert len(soundfile.read(tmp_path / "a.wav")[0]) == 2 * 64 + 2000
+
+
+def test_other_data_are_no_sound(digits_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sample", str(digits_run), "-n", "1", "-o", str(tmp_path / "a.wav")]) == 2
+    assert "is a sound file, the data are" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

@@ -14,15 +14,17 @@ if TYPE_CHECKING:
     from ancestral.models.base import Model
     from ancestral.training import Run, TrainConfig
     from ancestral.training.fit import resume
-    from ancestral.verbs.codec import Compressed, Restored, compress, decompress
     from ancestral.verbs.compare import Comparison, compare
     from ancestral.verbs.complete import CollapseWarning, Completion, complete
+    from ancestral.verbs.compress import Compressed, compress
+    from ancestral.verbs.decompress import Restored, decompress
     from ancestral.verbs.evaluate import Evaluation, evaluate
     from ancestral.verbs.fit import fit
     from ancestral.verbs.maps import score_map
     from ancestral.verbs.sample import sample
     from ancestral.verbs.score import score
     from ancestral.verbs.stream import stream_log_prob
+    from ancestral.verbs.writing import stream_text
     from ancestral.zoo import load
 
 __version__ = "0.1.0"
@@ -53,24 +55,25 @@ __all__ = [
     "score",
     "score_map",
     "stream_log_prob",
+    "stream_text",
 ]
 
 _HOMES = {
     "CollapseWarning": "ancestral.verbs.complete",
     "Comparison": "ancestral.verbs.compare",
     "Completion": "ancestral.verbs.complete",
-    "Compressed": "ancestral.verbs.codec",
+    "Compressed": "ancestral.verbs.compress",
     "Evaluation": "ancestral.verbs.evaluate",
     "Event": "ancestral.event",
     "Likelihood": "ancestral.likelihood",
     "Model": "ancestral.models.base",
-    "Restored": "ancestral.verbs.codec",
+    "Restored": "ancestral.verbs.decompress",
     "Run": "ancestral.training",
     "TrainConfig": "ancestral.training",
     "compare": "ancestral.verbs.compare",
     "complete": "ancestral.verbs.complete",
-    "compress": "ancestral.verbs.codec",
-    "decompress": "ancestral.verbs.codec",
+    "compress": "ancestral.verbs.compress",
+    "decompress": "ancestral.verbs.decompress",
     "evaluate": "ancestral.verbs.evaluate",
     "fit": "ancestral.verbs.fit",
     "load": "ancestral.zoo",
@@ -79,6 +82,7 @@ _HOMES = {
     "score": "ancestral.verbs.score",
     "score_map": "ancestral.verbs.maps",
     "stream_log_prob": "ancestral.verbs.stream",
+    "stream_text": "ancestral.verbs.writing",
 }
 
 

@@ -2,23 +2,26 @@
 
 python -m benchmarks.codec_pairs MODEL --data mnist --count 1000
 
-A setting is a process of its own: vector instructions, threads, data decoded at once, and another release of
-torch where ANCESTRAL_OTHER_PYTHON names an interpreter that has one. What one machine can vary is a part of what they vary;
-the largest difference between the log-probabilities of two settings is measured as well, beside the tolerance of the format.
+A setting is a process of its own: vector instructions, threads, data decoded at once, the network compiled by
+torch.compile, and another release of torch where ANCESTRAL_OTHER_PYTHON names an interpreter that has one. What one machine
+can vary is a part of what they vary; the largest difference between the log-probabilities of two settings is measured as
+well, beside the tolerance of the format. Archives that are one and the same file are decoded once by each setting.
 """
 
 import argparse
+import hashlib
 import itertools
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+COMPILERS = ("c++", "g++", "clang++")
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,8 @@ class Setting:
         threads: of torch.
         batch: data decoded at once.
         python: interpreter.
+        compiled: run the network by torch.compile. Its steps, each of which would be a program of its own, are not: such a
+            setting encodes only.
     """
 
     name: str
@@ -38,10 +43,11 @@ class Setting:
     threads: int = 1
     batch: int = 512
     python: str = sys.executable
+    compiled: bool = False
 
 
-def settings() -> list[Setting]:
-    """Return the settings that can be had here."""
+def settings() -> tuple[list[Setting], list[str]]:
+    """Return the settings that can be had here, and why others cannot."""
     found = [
         Setting("as it comes", threads=2),
         Setting(
@@ -53,84 +59,119 @@ def settings() -> list[Setting]:
         Setting("1 thread, 7 at once", threads=1, batch=7),
         Setting("2 threads, 64 at once", threads=2, batch=64),
     ]
+    skipped = []
+    compiler = os.environ.get("CXX") or next(filter(shutil.which, COMPILERS), None)
+    if compiler:
+        found.append(Setting("torch.compile", {"CXX": compiler}, compiled=True))
+    else:
+        skipped.append(f"torch.compile: there is no C++ compiler ({', '.join(COMPILERS)}), and CXX names none")
     other = os.environ.get("ANCESTRAL_OTHER_PYTHON")
-    return [*found, Setting("another torch", python=other)] if other else found
+    if other:
+        found.append(Setting("another torch", python=other))
+    else:
+        skipped.append("another torch: ANCESTRAL_OTHER_PYTHON names no interpreter that has one")
+    return found, skipped
 
 
-def run(setting: Setting, *arguments: str) -> dict[str, float]:
+# In the process of a setting
+
+
+def work(given: argparse.Namespace) -> dict[str, float]:
+    """Encode, decode, or note log-probabilities."""
+    import numpy as np
+    import torch
+
+    from ancestral.coding import decoding
+    from ancestral.coding.coder import ModelCoder
+    from ancestral.data import load
+    from ancestral.models.base import Model
+    from ancestral.verbs import compress
+    from ancestral.verbs.decompress import decompress
+    from ancestral.verbs.inputs import open_model
+
+    class CompiledCoder(ModelCoder):
+        def __init__(self, model: Model) -> None:
+            super().__init__(model)
+            self.model.compile()
+
+    decoding.DECODE_BATCH = given.batch
+    coder = CompiledCoder if given.compiled else ModelCoder
+    compress.ModelCoder = coder  # type: ignore[misc]
+    x, _ = load(given.data).split("test").batch(torch.arange(given.count))
+    if given.worker == "encode":
+        result = compress.compress(given.model, x, given.archive, verify=False, chunk_size=given.chunk)
+        return {"bytes": result.bytes, "seconds": result.encode_seconds}
+    if given.worker == "decode":
+        restored = decompress(given.archive, model=given.model, recover=True)
+        right = torch.equal(restored.x, x[restored.index])
+        return {"failures": len(x) - len(restored.x) if right else len(x), "seconds": restored.seconds}
+    with torch.no_grad():
+        np.save(given.archive, coder(open_model(given.model).model).log_pmf(0, x[:16], None))
+    return {}
+
+
+# In the process that compares them
+
+
+def run(setting: Setting, worker: str, *arguments: str) -> dict[str, float]:
     """Run this file as a worker under a setting, and return what it printed."""
     environment = {**os.environ, **setting.environment, "OMP_NUM_THREADS": str(setting.threads), "PYTHONPATH": str(ROOT)}
-    command = [setting.python, "-m", "benchmarks.codec_pairs", "--worker", *arguments, "--batch", str(setting.batch)]
+    command = [setting.python, "-m", "benchmarks.codec_pairs", "--worker", worker, *arguments, "--batch", str(setting.batch)]
+    command += ["--compiled"] if setting.compiled else []
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise RuntimeError(f"{setting.name}: {done.stderr.strip().splitlines()[-1]}")
+        raise RuntimeError(f"{setting.name}: {(done.stderr.strip() or 'no word of why').splitlines()[-1]}")
     result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return result
 
 
-def work(given: argparse.Namespace) -> dict[str, float]:
-    """Encode or decode, in a process of its own."""
-    import numpy as np
-    import torch
-
-    from ancestral.coding.coder import ModelCoder
-    from ancestral.data import load
-    from ancestral.verbs import codec
-    from ancestral.verbs.inputs import open_model
-
-    codec.DECODE_BATCH = given.batch
-    data = load(given.data)
-    x, _ = data.split("test").batch(torch.arange(given.count))
-    begun = time.perf_counter()
-    if given.worker == "encode":
-        result = codec.compress(given.model, x, given.archive, verify=False, chunk_size=given.chunk)
-        return {"bytes": result.bytes, "seconds": time.perf_counter() - begun}
-    if given.worker == "decode":
-        restored = codec.decompress(given.archive, model=given.model, recover=True)
-        right = len(restored.x) == len(x) and torch.equal(restored.x, x)
-        return {"failures": 0 if right else given.count - len(restored.x), "seconds": time.perf_counter() - begun}
-    coder = ModelCoder(open_model(given.model).model)
-    with torch.no_grad():
-        np.save(given.archive, coder.log_pmf(0, x[:16], None))
-    return {}
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", help="run directory or zoo name")
-    parser.add_argument("--data", default="binarized-mnist", help="data set, of which the test split is coded")
-    parser.add_argument("--count", type=int, default=1000, help="data coded")
-    parser.add_argument("--chunk", type=int, help="data of a chunk")
-    parser.add_argument("--worker", choices=["encode", "decode", "probe"], help=argparse.SUPPRESS)
-    parser.add_argument("--archive", help=argparse.SUPPRESS)
-    parser.add_argument("--batch", type=int, default=512, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.worker:
-        print(json.dumps(work(given)))
-        return 0
+def compare(given: argparse.Namespace, folder: Path) -> None:
+    """Print who decodes whose archives, and by how much log-probabilities differ."""
     import numpy as np
 
     from ancestral.coding.frequencies import TOLERANCE
 
     common = [given.model, "--data", given.data, "--count", str(given.count)]
     common += ["--chunk", str(given.chunk)] if given.chunk else []
-    chosen = settings()
-    with tempfile.TemporaryDirectory() as folder:
-        places = {s.name: str(Path(folder) / f"{i}.anc") for i, s in enumerate(chosen)}
-        for s in chosen:
-            run(s, "encode", *common, "--archive", places[s.name])
-            run(s, "probe", *common, "--archive", places[s.name] + ".npy")
-        tables = [np.load(places[s.name] + ".npy") for s in chosen]
-        print(f"failures among {given.count} data of {given.data}, coded by {given.model}\n")
-        print("| encoded \\ decoded | " + " | ".join(s.name for s in chosen) + " |")
-        print("|---" * (len(chosen) + 1) + "|")
-        for a in chosen:
-            row = [f"{run(b, 'decode', *common, '--archive', places[a.name])['failures']:.0f}" for b in chosen]
-            print(f"| {a.name} | " + " | ".join(row) + " |", flush=True)
-        largest = max(float(np.abs(a - b).max()) for a, b in itertools.combinations(tables, 2))
-        same = len({Path(place).read_bytes() for place in places.values()})
+    chosen, skipped = settings()
+    tables, encoders = {}, {}  # by setting; by archive
+    for i, s in enumerate(chosen):
+        path = folder / f"{i}.anc"
+        seconds = run(s, "encode", *common, "--archive", str(path))["seconds"]
+        run(s, "probe", *common, "--archive", str(path.with_suffix(".npy")))
+        tables[s.name] = np.load(path.with_suffix(".npy"))
+        encoders.setdefault(hashlib.sha256(path.read_bytes()).digest(), (path, []))[1].append(s.name)
+        print(f"{s.name}: encoded in {seconds:.1f} s", file=sys.stderr, flush=True)
+    decoders = [s for s in chosen if not s.compiled]
+    print(f"failures among {given.count} data of {given.data}, coded by {given.model}\n")
+    print("| encoded \\ decoded | " + " | ".join(s.name for s in decoders) + " |")
+    print("|---" * (len(decoders) + 1) + "|")
+    for path, names in encoders.values():
+        failures = [run(s, "decode", *common, "--archive", str(path))["failures"] for s in decoders]
+        print(f"| {'; '.join(names)} | " + " | ".join(f"{n:.0f}" for n in failures) + " |", flush=True)
+    largest = max(float(np.abs(tables[a] - tables[b]).max()) for a, b in itertools.combinations(tables, 2))
     print(f"\nLargest difference between two settings' log-probabilities (16 data): {largest:.1e} nats, of {TOLERANCE:.1e}.")
-    print(f"The {len(chosen)} archives are {same} different files.")
+    print(f"The {len(chosen)} archives are {len(encoders)} different files; each file was decoded once by each setting.")
+    for reason in skipped:
+        print(f"Skipped: {reason}.")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", help="run directory or zoo name")
+    parser.add_argument("--data", default="binarized-mnist", help="data set, of which the test split is coded")
+    parser.add_argument("--count", type=int, default=1000, help="data coded, the first ones")
+    parser.add_argument("--chunk", type=int, help="data of a chunk")
+    parser.add_argument("--worker", choices=["encode", "decode", "probe"], help=argparse.SUPPRESS)
+    parser.add_argument("--archive", help=argparse.SUPPRESS)
+    parser.add_argument("--batch", type=int, default=512, help=argparse.SUPPRESS)
+    parser.add_argument("--compiled", action="store_true", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.worker:
+        print(json.dumps(work(given)))
+        return 0
+    with tempfile.TemporaryDirectory() as folder:
+        compare(given, Path(folder))
     return 0
 
 

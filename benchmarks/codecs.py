@@ -1,11 +1,18 @@
-"""Archives beside what a person would pick: image by image, and all images as one stream."""
+"""Archives beside what a person would pick: image by image, all images as one picture, and all as one stream.
 
+python -m benchmarks.codecs --data mnist olivetti --count 100     print some tables, of some images
+"""
+
+import argparse
 import bz2
 import io
 import lzma
+import math
+import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,104 +23,187 @@ from PIL import Image
 
 from ancestral.data import load
 from ancestral.event import Event
-from ancestral.verbs.codec import compress, decompress
+from ancestral.verbs.compress import compress
+from ancestral.verbs.decompress import decompress
 from ancestral.verbs.inputs import open_model
-from ancestral.zoo import entries
+from ancestral.zoo import WEIGHTS, Entry, entries
+from benchmarks import page
 
-PAIRS = (
-    ("mnist", "mnist-gated-pixelcnn"),
-    ("cifar10", "cifar10-gated-pixelcnn"),
-    ("binarized-mnist", "binarized-mnist-gated-pixelcnn"),
-)
-"""Data sets, of which the test split is compressed, and models of the zoo."""
-WEIGHTS = "model.safetensors"
+DATA = ("mnist", "binarized-mnist", "omniglot", "frey-faces", "olivetti", "cifar10")
+"""Data sets, of which the test split is compressed."""
+MODEL = "gated-pixelcnn"
+"""Which of the zoo's models of a data set."""
+Pixels = NDArray[np.uint8]
 
 
 def measure(tiny: bool, repeats: int) -> list[dict[str, Any]]:
-    """Return a table for each data set whose model is trained."""
-    trained = {entry.name: entry for entry in entries() if entry.trained}
-    return [_table(data, name, trained[name].path, 20 if tiny else None) for data, name in PAIRS if name in trained]
+    """Return a table for each data set whose model is trained; codecs take no chances, so that nothing is repeated."""
+    return tables(DATA, 20 if tiny else None)
 
 
-def _table(data: str, name: str, folder: Path, count: int | None) -> dict[str, Any]:
+def tables(names: Sequence[str], count: int | None) -> list[dict[str, Any]]:
+    """Return a table for each data set whose model is trained; the last one notes which are not.
+
+    Args:
+        names: of the data sets.
+        count: test images of each, evenly spaced; all where None.
+    """
+    trained = {entry.data: entry for entry in entries() if entry.trained and entry.model == MODEL}
+    found = [_table(data, trained[data], count) for data in names if data in trained]
+    absent = [data for data in names if data not in trained]
+    if found and absent:
+        found[-1]["notes"].append(f"Not measured, for want of a trained model: {', '.join(absent)}.")
+    return found
+
+
+def _table(data: str, entry: Entry, count: int | None) -> dict[str, Any]:
     split = load(data).split("test")
-    x, _ = split.batch(torch.arange(count or len(split)))
-    event = open_model(name).model.event
+    n = min(count or len(split), len(split))
+    x, _ = split.batch(torch.arange(n) * len(split) // n)  # some test splits are in order of their classes
+    event = open_model(entry.name).model.event
     images = _pixels(x, event)
-    entries_ = x.numel()
-    rows, best = [], float("inf")
-    for codec, run in _per_image().items():
-        begun = time.perf_counter()
-        size = sum(len(run(image)) for image in images)
-        rows.append([codec, f"{size / len(x):.1f}", f"{8 * size / entries_:.3f}", f"{time.perf_counter() - begun:.1f}", ""])
-        best = min(best, size)
-    stream = np.ascontiguousarray(np.packbits(x.numpy()) if event.is_binary else np.stack(images)).tobytes()
-    for codec, whole in _streams().items():
-        begun = time.perf_counter()
-        size = len(whole(stream))
-        rows.append([codec, f"{size / len(x):.1f}", f"{8 * size / entries_:.3f}", f"{time.perf_counter() - begun:.1f}", ""])
-        best = min(best, size)
+    stream = (np.packbits(x.numpy()) if event.is_binary else np.stack(images)).tobytes()
+    of_images = _image_codecs("L" if images[0].ndim == 2 else "RGB")
+    timed = [(f"{codec.name}, each image", _run(codec, images)) for codec in of_images]
+    timed += [(f"{codec.name}, all as one image", _run(codec, [mosaic(images)])) for codec in of_images]
+    timed += [(f"{codec.name}, all as one", _run(codec, [stream])) for codec in _stream_codecs()]
+    best = min(size for _, (size, _, _) in timed)
     with tempfile.TemporaryDirectory() as place:
         path = Path(place) / "a.anc"
-        result = compress(name, x, path, verify=False)
-        begun = time.perf_counter()
-        restored = decompress(path, model=name)
-        back = time.perf_counter() - begun
-        if not torch.equal(restored.x, x):
-            raise RuntimeError(f"{name} does not give back what it compressed")
-    ours = [f"{result.bytes / len(x):.1f}", f"**{result.bits_per_dim:.3f}**", f"{result.seconds:.1f}", f"{back:.1f}"]
-    rows.append(["**ancestral**", *ours])
-    size = (folder / WEIGHTS).stat().st_size
+        result = compress(entry.name, x, path, verify=False)
+        restored = decompress(path, model=entry.name)
+    if not torch.equal(restored.x, x):
+        raise RuntimeError(f"{entry.name} does not give back what it compressed")
+    timed.append(("**ancestral**", (result.bytes, result.encode_seconds, restored.seconds)))
+    weights = (entry.path / WEIGHTS).stat().st_size
     gain = (best - result.bytes) / len(x)
-    even = f"{size / gain:,.0f} images on" if gain > 0 else "no number of images on"
+    even = f"{weights / gain:,.0f} images on" if gain > 0 else "no number of images on"
+    part = f"{len(x):,} test images" if len(x) == len(split) else f"{len(x):,} of {len(split):,} test images, evenly spaced"
     return {
-        "title": f"{data}: {len(x):,} test images, `{name}`",
-        "header": ["codec", "bytes an image", "bits/dim", "encoding, s", "decoding, s"],
-        "rows": rows,
+        "title": f"{data}: {part}, `{entry.name}`",
+        "header": ["codec", "bytes an image", "bits/dim", "encoding, s", "images/s", "decoding, s", "images/s"],
+        "rows": [_row(name, x, *figures) for name, figures in timed],
         "notes": [
-            f"The model, which the archive does not hold, is {size / 2**20:.1f} MiB; counted in, it is smaller than the best"
-            f" other of this table from {even}. Sizes are of files, everything included; {result.overhead:,.0f} bytes are not"
-            f" the model's nats ({result.overhead / (result.bytes - result.overhead):.2%})."
+            f"The model, which the archive does not hold, is {weights / 2**20:.1f} MiB; counted in, the archive is smaller"
+            f" than the best other of this table from {even}. Sizes are of files, everything included; {result.overhead:,.0f}"
+            f" bytes are not the model's nats ({result.overhead / (result.bytes - result.overhead):.2%})."
         ],
     }
 
 
-def _pixels(x: torch.Tensor, event: Event) -> list[NDArray[np.uint8]]:
+def _row(name: str, x: torch.Tensor, size: int, encoding: float, decoding: float) -> list[str]:
+    speeds = [_number(value) for seconds in (encoding, decoding) for value in (seconds, len(x) / seconds)]
+    return [name, f"{size / len(x):.1f}", f"{8 * size / x.numel():.3f}", *speeds]
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _pixels(x: torch.Tensor, event: Event) -> list[Pixels]:
+    """Return data as images, (height, width) or (height, width, 3), from 0 to 255."""
     scaled = (x.numpy() * (255 // ((event.levels or 2) - 1))).astype(np.uint8)
     return [image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0)) for image in scaled]
 
 
-def _saved(image: NDArray[np.uint8], form: str, **options: Any) -> bytes:
+def mosaic(images: Sequence[Pixels]) -> Pixels:
+    """Return images of one size as one, row by row, as square as they go; what is left over is black."""
+    columns = math.ceil(math.sqrt(len(images)))
+    left = -len(images) % columns
+    tiles = np.stack([*images, *[np.zeros_like(images[0])] * left])
+    height, width, *channels = images[0].shape
+    grid = tiles.reshape(-1, columns, height, width, *channels).swapaxes(1, 2)
+    return np.ascontiguousarray(grid.reshape(-1, columns * width, *channels))
+
+
+# Codecs
+
+
+@dataclass(frozen=True)
+class Codec:
+    """A lossless codec.
+
+    Args:
+        name: heading in the table.
+        encode: from an image, or a stream of bytes, to its code.
+        decode: back.
+    """
+
+    name: str
+    encode: Callable[[Any], bytes]
+    decode: Callable[[bytes], Any]
+
+
+def _run(codec: Codec, items: Sequence[Any]) -> tuple[int, float, float]:
+    """Return bytes, seconds of encoding and seconds of decoding, or raise unless everything comes back."""
+    begun = time.perf_counter()
+    codes = [codec.encode(item) for item in items]
+    encoded = time.perf_counter()
+    back = [codec.decode(code) for code in codes]
+    decoded = time.perf_counter()
+    if not all(np.array_equal(a, b) for a, b in zip(items, back, strict=True)):
+        raise RuntimeError(f"{codec.name} does not give back what it compressed")
+    return sum(map(len, codes)), encoded - begun, decoded - encoded
+
+
+def _image_codecs(mode: str) -> list[Codec]:
+    """Return the codecs of images of a mode of PIL that can be had here."""
+
+    def read(code: bytes) -> Pixels:
+        with Image.open(io.BytesIO(code)) as picture:
+            return np.asarray(picture.convert(mode))  # WebP knows colour alone, and PNG of two values bits
+
+    found = [
+        Codec("PNG", lambda image: _save(image, "PNG", optimize=True), read),
+        Codec("WebP lossless", lambda image: _save(image, "WEBP", lossless=True, quality=100, method=6), read),
+    ]
+    try:
+        from imagecodecs import jpegxl_decode, jpegxl_encode
+    except ImportError:
+        return found
+    return [*found, Codec("JPEG XL lossless, effort 9", lambda x: jpegxl_encode(x, lossless=True, effort=9), jpegxl_decode)]
+
+
+def _save(image: Pixels, form: str, **options: Any) -> bytes:
     file, picture = io.BytesIO(), Image.fromarray(image)
-    if form == "PNG" and set(np.unique(image)) <= {0, 255}:
+    if form == "PNG" and np.isin(image, (0, 255)).all():
         picture = picture.convert("1")
     picture.save(file, form, **options)
     return file.getvalue()
 
 
-def _per_image() -> dict[str, Callable[[NDArray[np.uint8]], bytes]]:
-    found: dict[str, Callable[[NDArray[np.uint8]], bytes]] = {
-        "PNG, each image": lambda image: _saved(image, "PNG", optimize=True),
-        "WebP lossless, each image": lambda image: _saved(image, "WEBP", lossless=True, quality=100, method=6),
-    }
-    try:
-        import imagecodecs
-    except ImportError:
-        return found
-    found["JPEG XL lossless, each image"] = lambda image: imagecodecs.jpegxl_encode(image, lossless=True, effort=7)
-    return found
-
-
-def _streams() -> dict[str, Callable[[bytes], bytes]]:
-    found: dict[str, Callable[[bytes], bytes]] = {
-        "xz -9e, all as one": lambda content: lzma.compress(content, preset=9 | lzma.PRESET_EXTREME),
-        "bzip2 -9, all as one": lambda content: bz2.compress(content, 9),
-    }
+def _stream_codecs() -> list[Codec]:
+    """Return the codecs of bytes that can be had here."""
+    strong = lzma.PRESET_EXTREME | 9
+    found = [
+        Codec("xz -9e", lambda content: lzma.compress(content, preset=strong), lzma.decompress),
+        Codec("bzip2 -9", lambda content: bz2.compress(content, 9), bz2.decompress),
+    ]
     try:
         import brotli
+    except ImportError:
+        pass
+    else:
+        found.append(Codec("brotli -q 11", lambda x: brotli.compress(x, quality=11, lgwin=24), brotli.decompress))
+    try:
         import zstandard
     except ImportError:
-        return found
-    found["brotli -q 11, all as one"] = lambda content: brotli.compress(content, quality=11, lgwin=24)
-    found["zstd --ultra -22, all as one"] = lambda content: zstandard.ZstdCompressor(level=22).compress(content)
+        pass
+    else:
+        archiver, reader = zstandard.ZstdCompressor(level=22), zstandard.ZstdDecompressor()
+        found.append(Codec("zstd --ultra -22", archiver.compress, reader.decompress))
     return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", nargs="+", default=DATA, choices=DATA, help="data sets")
+    parser.add_argument("--count", type=int, help="test images of each, evenly spaced; default: all")
+    given = parser.parse_args()
+    facts = {"table": "codecs", "machine": page.machine(), "threads": torch.get_num_threads()}
+    print(page.render({**facts, "tables": tables(given.data, given.count)}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

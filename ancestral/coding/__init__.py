@@ -19,5 +19,5 @@ def inflate(content: bytes | memoryview, most: int) -> bytes:
     except zlib.error as error:
         raise Damage(f"not deflated ({error})") from error
     if len(out) > most or not inflater.eof:
-        raise Damage(f"it inflates to other than {most} bytes at most")
+        raise Damage(f"it inflates to more than {most} bytes, or is cut short")
     return out

@@ -6,6 +6,7 @@ checked against the file before it is believed. Damage is found by checksums, an
 
 import binascii
 import hashlib
+import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,17 +16,25 @@ from ancestral.coding import Damage
 from ancestral.errors import InvalidInput
 
 MAGIC = b"ANC"
-ARCHIVE, SINGLE = 0x01, 0x81
-"""Fourth byte of a file: an archive, or a single datum with next to nothing around it."""
-END, CODED, PLAIN, NAMES, OTHER = range(5)
+ARCHIVE = 0x01
+"""Fourth byte of the file: its version; that of a file of a single datum is another, see `coding.single`."""
+END, CODED, PLAIN, NAMES, OTHER, TEXT, PLAIN_TEXT = range(7)
 """Kinds of chunks: the end; data coded by the model; data deflated as they are; names of the data; another file."""
+KINDS = (CODED, PLAIN, NAMES, OTHER, TEXT, PLAIN_TEXT)
+"""Kinds that have a payload."""
 KEY_BYTES, SALT_BYTES, DIGEST_BYTES, TOTAL_DIGEST_BYTES = 16, 4, 4, 16
-SINGLE_BYTES = 3
-"""Bytes of the key, and of the digest, of a single datum."""
 MAX_NAME, MAX_AXES = 255, 8
 _MAX_VARINT_BYTES = 9
+_CRC_START = 0xFFFF
 _SEARCH = 8
-"""Times the length of a file that are looked through, at most, to find a whole chunk after a damaged one."""
+"""Times the length of a file that payloads are looked through, at most, to find the whole chunks after damaged ones."""
+_VARINT = rb"[\x80-\xff]{0,%d}[\x00-\x7f]" % (_MAX_VARINT_BYTES - 1)
+_HEAD = re.compile(
+    rb"(?=([%b](?:%b){5}.{%d}|%b%b.{%d}))"
+    % (bytes(KINDS), _VARINT, DIGEST_BYTES + 2, bytes([END]), _VARINT, TOTAL_DIGEST_BYTES + 2),
+    re.DOTALL,
+)
+"""What has the form of the head of a chunk, or of the end, with its checksum; at any byte."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +43,7 @@ class Header:
 
     Args:
         model: name of the model that the data were coded by.
-        key: digest of the model, see `verbs.codec.model_key`.
+        key: digest of the model, see `coding.coder.model_key`.
         shape: of a datum.
         levels: values of an entry.
         salt: what ties chunks to this archive.
@@ -52,7 +61,7 @@ class Chunk:
     """A run of data, or what belongs to it.
 
     Args:
-        kind: CODED, PLAIN, NAMES or OTHER.
+        kind: one of `KINDS`.
         first: index of the first datum.
         count: number of data.
         member: of a mixture, that they are coded by.
@@ -137,8 +146,20 @@ def varint(value: int) -> bytes:
     return bytes([*out, value])
 
 
+def take_varint(content: memoryview) -> tuple[int, memoryview]:
+    """Return the whole number that `varint` wrote at the beginning of some bytes, and those after it.
+
+    Raises:
+        Damage: if there is none.
+    """
+    reader = _Reader(content)
+    value = reader.varint()
+    return value, content[reader.at :]
+
+
 def _check(head: bytes | memoryview) -> bytes:
-    return binascii.crc_hqx(head, 0xFFFF).to_bytes(2, "big")
+    # Of a head with these two bytes after it, the checksum is 0: `_find` relies on it.
+    return binascii.crc_hqx(head, _CRC_START).to_bytes(2, "big")
 
 
 # Reading
@@ -149,6 +170,8 @@ class _Reader:
 
     def __init__(self, buffer: memoryview, at: int = 0) -> None:
         self.buffer, self.at = buffer, at
+        # A file made to be slow can hold a header, of a long payload, at every few bytes: what is searched has an end.
+        self.searchable = _SEARCH * len(buffer)
 
     def take(self, n: int) -> memoryview:
         if n > len(self.buffer) - self.at:
@@ -215,46 +238,40 @@ def _header(reader: _Reader) -> Header:
 
 
 def _chunks(reader: _Reader) -> Iterator[Chunk | str | tuple[int, bytes]]:
-    """Yield chunks, problems, and the end, (count, digest)."""
-    after_whole = reader.at  # where the last whole chunk ended: no later length can be relied on
+    """Yield chunks, problems, and the end, (count, digest); parts that were added or moved do not hide those after them."""
     while reader.at < len(reader.buffer):
         start = reader.at
         try:
-            kind = reader.take(1)[0]
-            if kind == END:
-                yield _end(reader, start)
-                if reader.at < len(reader.buffer):
-                    yield f"{len(reader.buffer) - reader.at} bytes follow the end"
-                return
-            found = _chunk(reader, start, kind)
+            found = _part(reader)
         except Damage as damage:
-            following = _find(reader.buffer, after_whole)
-            yield f"bytes {start} to {len(reader.buffer) if following is None else following} hold no chunk ({damage})"
-            if following is None:
-                return
-            reader.at = following
+            # Nothing in a damaged chunk can be relied on, its length neither: the next one may begin anywhere.
+            following = _find(reader, start + 1)
+            reader.at = len(reader.buffer) if following is None else following
+            yield f"bytes {start} to {reader.at} hold no chunk ({damage})"
             continue
-        if isinstance(found, Chunk):
-            after_whole = reader.at
         yield found
+        if not isinstance(found, Chunk) and reader.at < len(reader.buffer):
+            yield f"{len(reader.buffer) - reader.at} bytes follow the end"
 
 
-def _end(reader: _Reader, start: int) -> tuple[int, bytes]:
-    count, total = reader.varint(), bytes(reader.take(TOTAL_DIGEST_BYTES))
-    _verify_head(reader, start)
-    return count, total
-
-
-def _chunk(reader: _Reader, start: int, kind: int) -> Chunk | str:
-    """Return a chunk; or what is wrong with it, where it is plain where it ends."""
-    if kind not in (CODED, PLAIN, NAMES, OTHER):
+def _part(reader: _Reader) -> Chunk | tuple[int, bytes]:
+    """Return the chunk, or the end, that begins here."""
+    start = reader.at
+    kind = reader.take(1)[0]
+    if kind == END:
+        count, total = reader.varint(), bytes(reader.take(TOTAL_DIGEST_BYTES))
+        _verify_head(reader, start)
+        return count, total
+    if kind not in KINDS:
         raise Damage(f"no kind of chunk {kind}")
     first, count, member, shift, length = (reader.varint() for _ in range(5))
     digest = bytes(reader.take(DIGEST_BYTES))
     _verify_head(reader, start)
     payload = reader.take(length)
     if bytes(reader.take(4)) != zlib.crc32(payload).to_bytes(4, "big"):
-        return f"the chunk at byte {start} is damaged (data {first} to {first + count - 1})"
+        reader.searchable -= length
+        what = f"data {first} to {first + count - 1}" if kind in (CODED, PLAIN) else "names, or another file"
+        raise Damage(f"{what}: the checksum is wrong")
     return Chunk(kind, first, count, digest, payload, member, shift)
 
 
@@ -264,20 +281,17 @@ def _verify_head(reader: _Reader, start: int) -> None:
         raise Damage(f"the checksum of the chunk at byte {start} is wrong")
 
 
-def _find(buffer: memoryview, at: int) -> int | None:
+def _find(reader: _Reader, at: int) -> int | None:
     """Return where the next whole chunk, or the end, begins, from byte `at` on; None where there is none."""
-    work = _SEARCH * len(buffer)  # a file made to be slow can hold a header, with a length, at every few bytes
-    for start in range(at, len(buffer)):
-        if buffer[start] > OTHER:
+    for head in _HEAD.finditer(reader.buffer, at):
+        if reader.searchable < 0:
+            return None
+        if binascii.crc_hqx(head[1], _CRC_START) != 0:
             continue
-        reader = _Reader(buffer, start + 1)
+        reader.at = head.start()
         try:
-            found = _end(reader, start) if buffer[start] == END else _chunk(reader, start, buffer[start])
+            _part(reader)
         except Damage:
             continue
-        if not isinstance(found, str):
-            return start
-        work -= reader.at - start
-        if work < 0:
-            return None
+        return head.start()
     return None

@@ -11,15 +11,16 @@ import torch
 from torch import Tensor
 
 from ancestral.coding.archive import KEY_BYTES
-from ancestral.coding.entropy import Decoder, encode
+from ancestral.coding.entropy import Decoder, Symbols, encode
 from ancestral.coding.frequencies import MAX_LEVELS, Floats, Integers, frequencies, unsafe_shifts
-from ancestral.errors import Unsupported
+from ancestral.coding.originals import Batch, Originals
+from ancestral.errors import InvalidInput, Unsupported
 from ancestral.models import registry
 from ancestral.models.autoregressive.base import AutoregressiveModel
 from ancestral.models.base import Model
 
 CHUNK_ELEMENTS = 2**24
-"""Probabilities of a chunk, at most: 128 MiB in float64."""
+"""Probabilities of a chunk, those of its conditions included, at most: 128 MiB in float64."""
 MAX_CHUNK = 1024
 """Data of a chunk, at most."""
 _PASS = 2**13
@@ -70,20 +71,30 @@ class ModelCoder:
     def __init__(self, model: Model) -> None:
         self.model = copy.deepcopy(check_codes(model)).double().eval()
         self.event, self.condition = model.event, model.condition
-        self.chunk_size = max(1, min(MAX_CHUNK, CHUNK_ELEMENTS // (self.event.numel * (self.event.levels or 1))))
+        self.levels: int = model.event.levels or 1  # never 1: `check_codes`
+        self.originals = Originals(model.event, model.condition)
+        given = 0 if self.condition is None else self.condition.numel * (self.condition.levels or 1)
+        self.chunk_size = max(1, min(MAX_CHUNK, CHUNK_ELEMENTS // (self.event.numel * self.levels + given)))
 
     @functools.cached_property
     def key(self) -> bytes:
         """The model's `model_key`, which takes a look at every weight."""
         return model_key(self.model)
 
+    @functools.cached_property
+    def step_bytes(self) -> int:
+        """Bytes that the model remembers from step to step of one datum."""
+        given = None if self.condition is None else torch.zeros(1, *self.condition.shape, dtype=self.condition.dtype)
+        state = self.model.init_state(1, None if given is None else given.to(self.model.device))
+        return sum(tensor.nbytes for tensor in (state.x, *state.memory))
+
     def nothing(self) -> Tensor:
         """Return no data at all, (0, *event.shape)."""
         return torch.empty(0, *self.event.shape, dtype=self.event.dtype)
 
-    def _table(self, raw: Tensor) -> Floats:
+    def table(self, raw: Tensor) -> Floats:
         """Return the log-probabilities of all values, (n, levels), given raw parameters, (n, parameters)."""
-        size = max(1, _BLOCK // (self.event.levels or 1))
+        size = max(1, _BLOCK // self.levels)
         return torch.cat([self.model.head(block).log_pmf() for block in raw.split(size)]).cpu().numpy()
 
     def log_pmf(self, member: int, x: Tensor, condition: Tensor | None) -> Floats:
@@ -97,11 +108,15 @@ class ModelCoder:
         Returns:
             By step, then datum, (numel * n, levels), nats.
         """
-        size = max(1, _PASS // self.event.numel)
-        given = [None] * -(-len(x) // size) if condition is None else condition.split(size)
-        passes = [self.model.member_forward(member, *part) for part in zip(x.split(size), given, strict=True)]
-        raw = torch.cat(passes).flatten(1, -2)  # (n, numel, parameters)
-        return self._table(raw[:, self.model.member_order(member)].transpose(0, 1).flatten(0, 1))
+        numel, levels = self.event.numel, self.levels
+        size, order = max(1, _PASS // numel), self.model.member_order(member)
+        table = np.empty((numel, len(x), levels))
+        for start in range(0, len(x), size):
+            rows = slice(start, start + size)
+            raw = self.model.member_forward(member, x[rows], None if condition is None else condition[rows])
+            raw = raw.flatten(1, -2)[:, order].transpose(0, 1)  # (numel, b, parameters), by step
+            table[:, rows] = self.table(raw.flatten(0, 1)).reshape(numel, -1, levels)
+        return table.reshape(-1, levels)
 
     @torch.no_grad()
     def encode(self, x: Tensor, condition: Tensor | None) -> tuple[int, int, bytes | None, float]:
@@ -113,12 +128,13 @@ class ModelCoder:
 
         Returns:
             The member of the mixture, the offset of the grid, the code (None where no offset is safe), and the nats.
+
+        Raises:
+            InvalidInput: if the model gives NaN.
         """
-        member = self._best_member(x, condition)
-        log_pmf = self.log_pmf(member, x, condition)
-        order = self.model.member_order(member).cpu()
-        symbols = x.cpu().flatten(1)[:, order].T.flatten().numpy().astype(np.int32)
-        nats = -float(np.take_along_axis(log_pmf, symbols[:, None].astype(np.int64), axis=1).sum())
+        # Of a mixture, only the best member so far is held.
+        each = (self._symbols(member, x, condition) for member in range(self.model.members))
+        member, (nats, log_pmf, symbols) = min(enumerate(each), key=lambda item: item[1][0])
         unsafe = unsafe_shifts(log_pmf)
         shift = int(unsafe.argmin())
         if unsafe[shift]:
@@ -129,12 +145,14 @@ class ModelCoder:
             parts.insert(0, (given, self._even(len(given))))
         return member, shift, encode(parts), nats
 
-    def _best_member(self, x: Tensor, condition: Tensor | None) -> int:
-        model = self.model
-        if model.members == 1:
-            return 0
-        each = [model.entry_log_prob(model.member_forward(k, x, condition), x).sum() for k in range(model.members)]
-        return int(torch.stack(each).argmax())
+    def _symbols(self, member: int, x: Tensor, condition: Tensor | None) -> tuple[float, Floats, Symbols]:
+        """Return the nats of data under a member, its log-probabilities, see `log_pmf`, and the values that the data have."""
+        log_pmf = self.log_pmf(member, x, condition)
+        if np.isnan(log_pmf).any():
+            raise InvalidInput(f"{self.model.name} gives NaN: its weights are not usable; take an earlier checkpoint")
+        order = self.model.member_order(member).cpu()
+        symbols = x.cpu().flatten(1)[:, order].T.flatten().numpy().astype(np.int32)
+        return -float(np.take_along_axis(log_pmf, symbols[:, None].astype(np.int64), axis=1).sum()), log_pmf, symbols
 
     def _even(self, n: int) -> Integers:
         """Return frequencies of `n` entries of conditions, all values alike."""
@@ -142,7 +160,7 @@ class ModelCoder:
         return np.broadcast_to(frequencies(np.zeros((1, levels)), 0), (n, levels))
 
     @torch.no_grad()
-    def decode(self, member: int, chunks: Sequence[tuple[int, int, bytes]]) -> list[tuple[Tensor, Tensor | None]]:
+    def decode(self, member: int, chunks: Sequence[tuple[int, int, bytes]]) -> list[Batch]:
         """Decode chunks together; how they are put together has no effect on what comes out.
 
         Args:
@@ -164,7 +182,7 @@ class ModelCoder:
             condition = torch.from_numpy(np.concatenate(given)).view(-1, *shape).to(model.device, kind)
 
         def choose(entry: int, raw: Tensor) -> Tensor:
-            table = frequencies(self._table(raw), shifts)
+            table = frequencies(self.table(raw), shifts)
             symbols = [decoder.decode(table[part]) for decoder, part in zip(decoders, rows, strict=True)]
             return torch.from_numpy(np.concatenate(symbols)).to(raw)
 

@@ -2,8 +2,8 @@
 
 import json
 import zlib
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePath
 from typing import NamedTuple
 
 import numpy as np
@@ -19,8 +19,17 @@ from ancestral.files import replacing
 
 LOSSLESS = {".png", ".bmp", ".pgm", ".ppm", ".pbm", ".tif", ".tiff"}
 """Suffixes of the files whose pixels are coded; others were compressed with loss, or hold more than pixels."""
-MAX_NAMES_BYTES = 2**28
+MODES = ("1", "L", "RGB")
+"""Modes of the images whose pixels are coded."""
+NAME_BYTES = 2**12
+"""Bytes that the name of a datum may take, at most, before they are deflated."""
+LOST_NAMES_BYTES = 2**24
+"""Bytes that the names of data that are lost may take besides."""
 _KEPT = {"transparency", "icc_profile", "exif"}
+_SHOWN = 100
+"""Characters of a name that an error shows, at most."""
+_UNDECODED = "surrogateescape"
+"""How Python gives names of files that are not UTF-8, which so are kept to the byte."""
 
 
 class NamedImage(NamedTuple):
@@ -30,50 +39,60 @@ class NamedImage(NamedTuple):
     mode: str
 
 
-@dataclass(frozen=True)
-class Images:
-    """Images of a folder.
+class ImageFolder:
+    """Images below a folder, read as they are asked for.
 
     Args:
-        x: pixels of those that fit an event, (n, *event.shape).
-        names: of these.
-        files: the others, by name.
+        root: the folder.
+        paths: the image files below it.
+        event: of the images that are read; others are left as files.
+
+    Attributes:
+        names: of the images read so far.
+        files: the others so far, by name.
     """
 
-    x: Tensor
-    names: list[NamedImage]
-    files: list[tuple[str, Path]]
+    def __init__(self, root: Path, paths: Sequence[Path], event: Event) -> None:
+        self.paths = paths
+        self._root, self._event = root, event
+        self.names: list[NamedImage] = []
+        self.files: list[tuple[str, Path]] = []
+
+    def batches(self, size: int) -> Iterator[Tensor]:
+        """Yield the pixels of the images, (n, *event.shape), `size` at a time."""
+        pixels: list[np.ndarray] = []
+        for path in self.paths:
+            name = path.relative_to(self._root).as_posix()
+            read = _read(path, self._event)
+            if read is None:
+                self.files.append((name, path))
+                continue
+            pixels.append(read[0])
+            self.names.append(NamedImage(name, read[1]))
+            if len(pixels) == size:
+                yield torch.from_numpy(np.stack(pixels))
+                pixels = []
+        if pixels:
+            yield torch.from_numpy(np.stack(pixels))
 
 
-def is_image_source(path: Path) -> bool:
-    """Return whether a path is an image file or a folder that holds some."""
-    if path.is_file():
-        return path.suffix.lower() in SUFFIXES
-    return path.is_dir() and bool(find_images(path))
-
-
-def read_lossless(path: Path, event: Event) -> Images:
-    """Return the images of a folder, or the one image that `path` is.
+def open_images(path: Path, event: Event) -> ImageFolder | None:
+    """Return the images below a folder, or the one image that `path` is; None where it is neither.
 
     Raises:
         InvalidInput: if the event is not of images with 2 or 256 levels and 1 or 3 channels.
     """
+    if path.is_file():
+        root, paths = path.parent, [path] if path.suffix.lower() in SUFFIXES else []
+    else:
+        root, paths = path, list(find_images(path)) if path.is_dir() else []
+    if not paths:
+        return None
     if not event.is_image or event.levels not in (2, 256) or event.shape[0] not in (1, 3):
         raise InvalidInput(
             f"image files hold 1 or 3 channels of 2 or 256 levels, the model is of {event}: give an array (.npy) or a data set"
         )
-    root, paths = (path.parent, [path]) if path.is_file() else (path, find_images(path))
-    pixels, names, files = [], [], []
-    for item in paths:
-        name = item.relative_to(root).as_posix()
-        read = _read(item, event)
-        if read is None:
-            files.append((name, item))
-        else:
-            pixels.append(read[0])
-            names.append(NamedImage(name, read[1]))
-    x = np.stack(pixels) if pixels else np.empty((0, *event.shape), np.uint8)
-    return Images(torch.from_numpy(x), names, files)
+    return ImageFolder(root, paths, event)
 
 
 def _read(path: Path, event: Event) -> tuple[np.ndarray, str] | None:
@@ -86,7 +105,7 @@ def _read(path: Path, event: Event) -> tuple[np.ndarray, str] | None:
             if image.size != size or getattr(image, "n_frames", 1) > 1 or _KEPT & set(image.info):
                 return None
             mode = image.mode
-            if mode not in ("1", "L", "RGB") or len(image.getbands()) != event.shape[0]:
+            if mode not in MODES or len(image.getbands()) != event.shape[0]:
                 return None
             values = np.asarray(image).astype(np.uint8)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
@@ -100,7 +119,9 @@ def _read(path: Path, event: Event) -> tuple[np.ndarray, str] | None:
     return (values[None] if values.ndim == 2 else values.transpose(2, 0, 1)), mode
 
 
-def write_images(folder: Path, x: Tensor, names: list[NamedImage], files: dict[str, bytes], index: Tensor) -> None:
+def write_images(
+    folder: Path, x: Tensor, names: list[NamedImage], files: dict[str, bytes], index: Tensor, levels: int
+) -> None:
     """Write images to a folder, each whole or not at all.
 
     Args:
@@ -109,30 +130,37 @@ def write_images(folder: Path, x: Tensor, names: list[NamedImage], files: dict[s
         names: of each; numbers where there are none.
         files: content of other files by name.
         index: number of each, (n,), for names.
+        levels: values of a pixel; of two, the second is white.
 
     Raises:
-        InvalidInput: if a name leads out of the folder, or the data are no images.
+        InvalidInput: if a name leads out of the folder, is of no format without loss, or the data are no images.
     """
-    if len(x) and (x.dim() != 4 or x.shape[1] not in (1, 3) or int(x.max()) > 255):
-        raise InvalidInput(f"data of shape {tuple(x.shape[1:])} are no images: write them to an .npy file")
+    if x.dim() != 4 or x.shape[1] not in (1, 3) or levels > 256:
+        raise InvalidInput(
+            f"data of shape {tuple(x.shape[1:])} with {levels} levels are no images: write them to an .npy file"
+        )
     if not names:
-        binary = len(x) > 0 and int(x.max()) <= 1
-        mode = "1" if binary and x.shape[1] == 1 else "L" if len(x) and x.shape[1] == 1 else "RGB"
+        mode = "RGB" if x.shape[1] == 3 else "1" if levels == 2 else "L"
         names = [NamedImage(f"{i:06d}.png", mode) for i in index.tolist()]
     for name in (*(item.name for item in names), *files):
         check_name(name)
+    for item in names:
+        if PurePath(item.name).suffix.lower() not in LOSSLESS:
+            raise InvalidInput(
+                f"the archive holds pixels called {item.name[:_SHOWN]!r}, expected one of {sorted(LOSSLESS)}: it is not ours"
+            )
     for values, item in zip(x.numpy(), names, strict=True):
         with replacing(folder / item.name) as temporary:
-            _image(values, item.mode, binary=bool(x.max() <= 1)).save(temporary)
+            _image(values, item.mode, levels).save(temporary)
     for name, content in files.items():
         with replacing(folder / name) as temporary:
             temporary.write_bytes(content)
 
 
-def _image(values: np.ndarray, mode: str, *, binary: bool) -> Image.Image:
-    if mode == "1":
+def _image(values: np.ndarray, mode: str, levels: int) -> Image.Image:
+    if mode == "1" and levels == 2 and len(values) == 1:
         return Image.fromarray(values[0].astype(bool))
-    values = values * 255 if binary else values
+    values = values * 255 if levels == 2 else values
     return Image.fromarray(values[0] if len(values) == 1 else np.ascontiguousarray(values.transpose(1, 2, 0)))
 
 
@@ -140,30 +168,59 @@ def check_name(name: str) -> None:
     """Raise unless a file name stays within the folder it is put in.
 
     Raises:
-        InvalidInput: if it is absolute, empty, or leads upwards.
+        InvalidInput: if it is absolute, empty, leads upwards, or is the name of no file.
     """
-    path = PurePosixPath(name)
-    if not name or path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name or ":" in name:
-        raise InvalidInput(f"the archive holds a file called {name!r}, which leads out of its folder: it is not ours")
+    path = PurePath(name)  # of this system: a colon and a backslash mean something on some
+    try:
+        name.encode(errors=_UNDECODED)
+    except UnicodeEncodeError:
+        path = PurePath()
+    if not path.parts or path.drive or path.root or ".." in path.parts or "\0" in name:
+        raise InvalidInput(f"the archive holds a file called {name[:_SHOWN]!r}, which leads out of its folder: it is not ours")
 
 
 def pack_names(names: list[NamedImage]) -> bytes:
     """Return names and modes in few bytes; `unpack_names` reads them back.
 
-    >>> unpack_names(pack_names([NamedImage("a/b.png", "L")]))
+    >>> unpack_names(pack_names([NamedImage("a/b.png", "L")]), 1)
     [NamedImage(name='a/b.png', mode='L')]
     """
-    return zlib.compress(json.dumps([[n for n, _ in names], [m for _, m in names]], ensure_ascii=False).encode(), 9)
+    content = json.dumps([[n for n, _ in names], [m for _, m in names]], ensure_ascii=False)
+    return zlib.compress(content.encode(errors=_UNDECODED), 9)
 
 
-def unpack_names(content: bytes) -> list[NamedImage]:
+def unpack_names(content: bytes, count: int) -> list[NamedImage]:
     """Return what `pack_names` packed.
 
+    Args:
+        content: the names, deflated.
+        count: data that there are, which bound what is inflated: names of lost data may come on top.
+
     Raises:
-        Damage: if it is of another form.
+        Damage: if it is of another form, or larger.
     """
     try:
-        names, modes = json.loads(inflate(content, MAX_NAMES_BYTES))
-        return [NamedImage(str(name), str(mode)) for name, mode in zip(names, modes, strict=True)]
-    except (ValueError, TypeError, UnicodeDecodeError) as error:
+        names, modes = json.loads(inflate(content, NAME_BYTES * count + LOST_NAMES_BYTES).decode(errors=_UNDECODED))
+        named = [NamedImage(str(name), str(mode)) for name, mode in zip(names, modes, strict=True)]
+    except (ValueError, TypeError, RecursionError) as error:
         raise Damage(f"the names of the images cannot be read ({error})") from error
+    unknown = {mode for _, mode in named} - set(MODES)
+    if unknown:
+        raise Damage(f"the names of the images say that they are of mode {unknown.pop()[:_SHOWN]!r}")
+    return named
+
+
+def pack_file(name: str, path: Path) -> bytes:
+    """Return the content of a file with its name; `unpack_file` takes them apart."""
+    encoded = name.encode(errors=_UNDECODED)
+    return len(encoded).to_bytes(2, "big") + encoded + path.read_bytes()
+
+
+def unpack_file(content: bytes) -> tuple[str, bytes]:
+    r"""Return the name and the content that `pack_file` put together.
+
+    >>> unpack_file(b"\x00\x05a.jpgcontent")
+    ('a.jpg', b'content')
+    """
+    end = 2 + int.from_bytes(content[:2], "big")
+    return content[2:end].decode(errors=_UNDECODED), content[end:]

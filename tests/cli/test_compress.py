@@ -1,6 +1,7 @@
 """`ancestral compress` and `ancestral decompress`."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +23,11 @@ def test_a_data_set_comes_back(digits_run: Path, capsys: pytest.CaptureFixture[s
     err = capsys.readouterr().err
     assert f"wrote 30 data to a/digits.anc: {Path('a/digits.anc').stat().st_size} bytes" in err
     assert "bits/dim on disk" in err
+    assert re.search(r"encoded in [\d.]+ s \([\d.]+ data a second\), checked in [\d.]+ s \([\d.]+ data a second\)", err)
     assert main(["decompress", "a/digits.anc", "--model", str(digits_run), "-o", "back.npy"]) == 0
-    assert "wrote 30 data to back.npy" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "wrote 30 data to back.npy" in err
+    assert re.search(r"decoded in [\d.]+ s \([\d.]+ data a second\)", err)
     x, _ = load("digits", limit=100).split("test").batch(torch.arange(30))  # as the run was trained
     assert np.array_equal(np.load("back.npy"), x.numpy())
     assert main(["decompress", "a/digits.anc", "--model", str(digits_run), "-o", "two.npy", "--index", "3,5"]) == 0
@@ -39,6 +43,7 @@ def test_an_array_comes_back_and_json_says_what_it_took(digits_run: Path, capsys
     result = json.loads(capsys.readouterr().out)
     assert result["bytes"] == Path("x.anc").stat().st_size
     assert result["count"] == 5
+    assert min(result["encode_seconds"], result["verify_seconds"]) > 0
     assert main(["decompress", "x.anc", "--model", str(digits_run), "-o", "back"]) == 0
     assert len(list(Path("back").iterdir())) == 5
 
@@ -56,7 +61,7 @@ def test_damage_is_named_and_what_is_intact_recovered(digits_run: Path, capsys: 
     assert "20 data are intact" in err
     assert not Path("d.npy").exists()
     assert main([*command, "--recover"]) == 0
-    assert "(data 10 to 19)" in capsys.readouterr().err
+    assert "(data 10 to 19: the checksum is wrong)" in capsys.readouterr().err
     assert len(np.load("d.npy")) == 20
 
 
@@ -78,3 +83,21 @@ def test_bad_input_is_one_line(
     assert words in err
     assert err.count("\n") == 1
     assert list(here.iterdir()) == []
+
+
+def test_a_text_comes_back_to_the_byte(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("novel.txt").write_bytes(b"the cat sat on the mat. " * 60)
+    fit = ["fit", "lstm-lm", "novel.txt", "--data.length", "16", "--model.width", "8", "--train.steps", "2", "--quiet"]
+    assert main([*fit, "-o", "run"]) == 0
+    Path("other.txt").write_bytes(b"the mat sat on the cat.\n" * 3)
+    capsys.readouterr()
+    assert main(["compress", "run", "other.txt", "-o", "other.anc"]) == 0
+    err = capsys.readouterr().err
+    assert f"wrote 72 tokens to other.anc: {Path('other.anc').stat().st_size} bytes" in err
+    assert "bits/byte on disk" in err
+    Path("back.txt").write_bytes(b"an older file")
+    assert main(["decompress", "other.anc", "--model", "run", "-o", "back.txt"]) == 0
+    assert "wrote 72 bytes of text to back.txt" in capsys.readouterr().err
+    assert Path("back.txt").read_bytes() == Path("other.txt").read_bytes()
+    assert main(["decompress", "other.anc", "--model", "run", "-o", "back.txt", "--index", "1"]) == 2
+    assert "no data at places" in capsys.readouterr().err

@@ -125,13 +125,14 @@ def test_what_follows_the_end_is_noticed() -> None:
     assert "follow the end" in reread(written(chunks()) + b"more").problems[0]
 
 
-def test_a_file_made_to_be_slow_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("between", [b"", written(chunks(1))[HEADER_BYTES:-END_BYTES]], ids=["headers", "and whole chunks"])
+def test_a_file_made_to_be_slow_is_given_up(between: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """Headers, right in themselves, at every few bytes, each of a length that nearly reaches the end of the file."""
     size = 20_000
     body = b"\x09"
     while len(body) < size:
-        head = bytes([CODED, 0, 1, 0, 0]) + varint(max(0, size - len(body) - 64)) + b"1234"
-        body += head + binascii.crc_hqx(head, 0xFFFF).to_bytes(2, "big")
+        head = bytes([CODED, 0, 1, 0, 0]) + varint(max(0, size - len(body) - 256)) + b"1234"
+        body += head + binascii.crc_hqx(head, 0xFFFF).to_bytes(2, "big") + between
     looked_at = 0
 
     def crc32(content: bytes) -> int:
@@ -143,6 +144,23 @@ def test_a_file_made_to_be_slow_is_given_up(monkeypatch: pytest.MonkeyPatch) -> 
     content = written([])[:HEADER_BYTES] + body
     assert "hold no chunk" in reread(content).problems[0]
     assert looked_at < 10 * len(content)
+
+
+def test_a_search_is_long_enough_for_a_file_of_zeros() -> None:
+    """Each of them could be the end: what damage leaves most often."""
+    items = chunks()
+    content = written(items)
+    zeros = bytes(100 * len(content))
+    found = reread(content[:HEADER_BYTES] + zeros + content[HEADER_BYTES:])
+    assert found.chunks == items
+
+
+def test_an_end_in_the_middle_hides_nothing() -> None:
+    items = chunks()
+    content = written(items)
+    found = reread(content[:HEADER_BYTES] + content[-END_BYTES:] + content[HEADER_BYTES:])
+    assert found.chunks == items
+    assert "follow the end" in found.problems[0]
 
 
 def test_long_names_are_cut() -> None:

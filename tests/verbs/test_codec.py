@@ -3,13 +3,12 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch import Tensor
 
 from ancestral.coding import coder as coder_module
@@ -17,7 +16,8 @@ from ancestral.coding.coder import ModelCoder, model_key
 from ancestral.errors import InvalidInput, Unsupported
 from ancestral.event import Event
 from ancestral.models import Model, create, store
-from ancestral.verbs.codec import Restored, compress, decompress
+from ancestral.verbs.compress import compress
+from ancestral.verbs.decompress import Restored, decompress
 from tests.contracts.cases import Case, contract, generator
 
 SIZE = (6, 5)
@@ -28,10 +28,10 @@ def coded(case: Case) -> bool:
     return case.autoregressive and whole
 
 
-def image_model(event: Event | None = None, **options: object) -> Model:
+def image_model(event: Event | None = None, condition: Event | None = None, **options: object) -> Model:
     torch.manual_seed(0)
     event = event or Event.integers((1, *SIZE), 256)
-    return create("pixelcnn", event, **{"channels": 6, "layers": 1, **options}).eval()
+    return create("pixelcnn", event, condition, **{"channels": 6, "layers": 1, **options}).eval()
 
 
 def drawn(model: Model, n: int, seed: int = 0) -> Tensor:
@@ -91,7 +91,7 @@ def test_another_process_decodes(tmp_path: Path) -> None:
     compress(model, x, tmp_path / "a.anc")
     np.save(tmp_path / "x.npy", x.numpy())
     script = (
-        "import sys, numpy as np, torch; torch.set_num_threads(2); from ancestral.verbs.codec import decompress;"
+        "import sys, numpy as np, torch; torch.set_num_threads(2); from ancestral import decompress;"
         "x = decompress(sys.argv[1], model=sys.argv[2]).x.numpy(); sys.exit(not (x == np.load(sys.argv[3])).all())"
     )
     command = [sys.executable, "-c", script, *(str(tmp_path / name) for name in ("a.anc", "run", "x.npy"))]
@@ -104,7 +104,7 @@ def test_chunks_decode_alike_however_they_are_batched(tmp_path: Path, monkeypatc
     x = drawn(model, 23)
     compress(model, x, path, chunk_size=4)
     for batch in (1, 7, 1000):
-        monkeypatch.setattr("ancestral.verbs.codec.DECODE_BATCH", batch)
+        monkeypatch.setattr("ancestral.coding.decoding.DECODE_BATCH", batch)
         assert torch.equal(decompress(path, model=model).x, x)
 
 
@@ -144,178 +144,59 @@ def test_where_no_offset_of_the_grid_is_safe_data_are_deflated(tmp_path: Path, m
         assert torch.equal(decompress(tmp_path / "a.anc", model=model).x, x[:n])
 
 
-# Images
+def test_each_member_of_a_mixture_is_run_once_in_passes_of_bounded_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = create("made", Event.binary((5,)), hidden=(9,), masks=3, orders="agnostic").eval()
+    x, passes = drawn(model, 20), []
+    forward = type(model).member_forward
+
+    def counted(self: Model, member: int, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        passes.append((member, len(x)))
+        return forward(self, member, x, condition)
+
+    monkeypatch.setattr(type(model), "member_forward", counted)
+    monkeypatch.setattr(coder_module, "_PASS", 8 * 5)
+    compress(model, x, tmp_path / "a.anc", verify=False)
+    assert passes == [(member, n) for member in range(3) for n in (8, 8, 4)]
 
 
-def make_folder(folder: Path) -> dict[str, Image.Image]:
-    (folder / "deeper").mkdir(parents=True)
-    x = smooth(4)
-    images = {f"{i}.png": Image.fromarray(x[i, 0].numpy()) for i in range(3)}
-    images["deeper/é.bmp"] = Image.fromarray(x[3, 0].numpy())
-    images["colour.png"] = Image.fromarray(np.random.default_rng(0).integers(0, 255, (*SIZE, 3), dtype=np.uint8))
-    images["large.png"] = Image.fromarray(np.zeros((9, 9), np.uint8))
-    images["bits.png"] = Image.fromarray(x[0, 0].numpy() > 10)
-    images["lossy.jpg"] = images["0.png"]
-    for name, image in images.items():
-        image.save(folder / name)
-    (folder / "notes.txt").write_text("not an image")
-    return {name: Image.open(folder / name).copy() for name in images}
+def test_bars_count_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bars: dict[str, tuple[int, int]] = {}
 
+    def track(items: Iterable[object], what: str, total: int, *, progress: bool) -> Iterator[object]:
+        for item in items:
+            bars[what] = (bars.get(what, (0, 0))[0] + 1, total)
+            yield item
 
-def test_a_folder_comes_back_with_names_sizes_modes_and_pixels(tmp_path: Path) -> None:
-    images = make_folder(tmp_path / "in")
-    model = image_model()
-    result = compress(model, tmp_path / "in", tmp_path / "a.anc")
-    assert (result.count, result.files) == (4, 4)
-    decompress(tmp_path / "a.anc", tmp_path / "out", model=model)
-    found = sorted(p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*") if p.is_file())
-    assert found == sorted(images)
-    for name, image in images.items():
-        with Image.open(tmp_path / "out" / name) as again:
-            assert (again.size, again.mode) == (image.size, image.mode), name
-            assert np.array_equal(np.asarray(again), np.asarray(image)), name
-    assert (tmp_path / "out" / "lossy.jpg").read_bytes() == (tmp_path / "in" / "lossy.jpg").read_bytes()
-
-
-@pytest.mark.parametrize(
-    ("event", "mode"),
-    [(Event.binary((1, *SIZE)), "1"), (Event.binary((1, *SIZE)), "L"), (Event.integers((3, *SIZE), 256), "RGB")],
-    ids=["bilevel", "black and white", "colour"],
-)
-def test_modes_come_back(event: Event, mode: str, tmp_path: Path) -> None:
-    values = smooth(2, channels=event.shape[0]).numpy()
-    (tmp_path / "in").mkdir()
-    for i, value in enumerate(values):
-        pixels = {"1": value[0] > 10, "L": (value[0] > 10).astype(np.uint8) * 255}.get(mode, value.transpose(1, 2, 0))
-        Image.fromarray(pixels).save(tmp_path / "in" / f"{i}.png")
-    model = image_model(event)
-    result = compress(model, tmp_path / "in", tmp_path / "a.anc")
-    assert (result.count, result.files) == (2, 0)
-    decompress(tmp_path / "a.anc", tmp_path / "out", model=model)
-    for i in range(2):
-        with Image.open(tmp_path / "in" / f"{i}.png") as a, Image.open(tmp_path / "out" / f"{i}.png") as b:
-            assert b.mode == a.mode == mode
-            assert np.array_equal(np.asarray(a), np.asarray(b))
-
-
-def test_data_without_names_become_numbered_images_or_an_array(tmp_path: Path) -> None:
-    model, x, path = image_model(), smooth(3), tmp_path / "a.anc"
-    compress(model, x, path)
-    decompress(path, tmp_path / "out", model=model, index=[1, 2])
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["000001.png", "000002.png"]
-    decompress(path, tmp_path / "x.npy", model=model)
-    assert np.array_equal(np.load(tmp_path / "x.npy"), x.numpy())
-    compress(model, tmp_path / "x.npy", tmp_path / "b.anc")
-    assert torch.equal(decompress(tmp_path / "b.anc", model=model).x, x)
-
-
-@pytest.mark.parametrize("name", ["../up.png", "/root.png", "a/../../up.png", "C:\\x.png", ""])
-def test_names_that_lead_out_of_the_folder_are_refused(name: str, tmp_path: Path) -> None:
-    from ancestral.verbs.image_files import NamedImage, write_images
-
-    with pytest.raises(InvalidInput, match="leads out of its folder"):
-        write_images(tmp_path / "out", smooth(1), [NamedImage(name, "L")], {}, torch.arange(1))
-    with pytest.raises(InvalidInput, match="leads out of its folder"):
-        write_images(tmp_path / "out", smooth(0), [], {name: b""}, torch.arange(0))
-    assert not (tmp_path / "up.png").exists()
-
-
-# Damage and bad input
-
-
-def damage_cases(content: bytes, count: int, seed: int) -> list[bytes]:
-    """Return flips, truncations, splices, doublings and noise."""
-    random = np.random.default_rng(seed)
-    cases = []
-    for i in range(count):
-        damaged, at = bytearray(content), int(random.integers(len(content)))
-        other = int(random.integers(len(content)))
-        kind = i % 5
-        if kind == 0:
-            damaged[at] ^= 1 << int(random.integers(8))
-        elif kind == 1:
-            damaged = damaged[:at]
-        elif kind == 2:
-            damaged = damaged[:at] + damaged[other : other + 40] + damaged[at:]
-        elif kind == 3:
-            damaged = damaged[: min(at, other)] + damaged[max(at, other) :]
-        else:
-            damaged[at : at + 8] = random.bytes(8)
-        cases.append(bytes(damaged))
-    return cases
-
-
-def check_damage(path: Path, model: Model, x: Tensor, content: bytes) -> str:
-    """Damage is found, or without effect; what is recovered is right. Return what is said where nothing can be."""
-    path.write_bytes(content)
-    try:
-        restored = decompress(path, model=model, recover=True)
-    except InvalidInput as error:
-        return str(error)
-    assert torch.equal(restored.x, x[restored.index])
-    if len(restored.x) < len(x):
-        assert restored.problems
-        with pytest.raises(InvalidInput, match="is damaged"):
-            decompress(path, model=model)
-    return ""
-
-
-@pytest.fixture(params=["archive", "single"])
-def small_archive(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Model, Tensor, bytes]:
-    torch.manual_seed(0)
-    model = create("fvsbn", Event.binary((3, 4))).eval()
-    x = torch.randint(2, (40 if request.param == "archive" else 1, 3, 4), generator=generator(0)).to(torch.uint8)
-    compress(model, x, tmp_path / "a.anc", chunk_size=8)
-    return model, x, (tmp_path / "a.anc").read_bytes()
-
-
-def test_damage_is_found_and_stays_where_it_is(small_archive: tuple[Model, Tensor, bytes], tmp_path: Path) -> None:
-    model, x, content = small_archive
-    for damaged in damage_cases(content, 300, seed=0):
-        if damaged != content:
-            said = check_damage(tmp_path / "b.anc", model, x, damaged)
-            assert "\n" not in said
-
-
-@pytest.mark.slow
-def test_damage_is_found_ten_thousand_times(small_archive: tuple[Model, Tensor, bytes], tmp_path: Path) -> None:
-    model, x, content = small_archive
-    for damaged in damage_cases(content, 10_000, seed=1):
-        if damaged != content:
-            said = check_damage(tmp_path / "b.anc", model, x, damaged)
-            assert "\n" not in said
-
-
-def test_chunks_of_another_archive_are_found_out(tmp_path: Path) -> None:
-    """Of the same model, at the same place, whole in themselves."""
-    model = image_model()
-    compress(model, smooth(8, 1), tmp_path / "a.anc", chunk_size=4)
-    compress(model, smooth(8, 2), tmp_path / "b.anc", chunk_size=4)
-    a, b = (tmp_path / "a.anc").read_bytes(), (tmp_path / "b.anc").read_bytes()
-    (tmp_path / "c.anc").write_bytes(a[: len(a) // 2 + 12] + b[len(b) // 2 + 12 :])
-    with pytest.raises(InvalidInput, match="is damaged"):
-        decompress(tmp_path / "c.anc", model=model)
-    restored = decompress(tmp_path / "c.anc", model=model, recover=True)
-    assert torch.equal(restored.x, smooth(8, 1)[restored.index])
-
-
-def test_an_archive_that_decodes_to_too_much_is_refused_before_memory_is_taken(tmp_path: Path) -> None:
+    monkeypatch.setattr("ancestral.verbs.decompress.track", track)
     model, path = image_model(), tmp_path / "a.anc"
-    compress(model, smooth(20), path)
-    with pytest.raises(InvalidInput, match=r"decodes to 600 bytes, expected at most 599: raise max_bytes"):
-        decompress(path, model=model, max_bytes=599)
+    compress(model, smooth(23), path, chunk_size=4)
+    decompress(path, model=model)
+    decompress(path, model=model, index=[5])
+    assert bars == {"compressing": (23, 23), "checking": (23, 23), "decompressing": (23 + 4, 4)}
+
+
+def test_time_is_told_of_encoding_checking_and_decoding(tmp_path: Path) -> None:
+    model, path = image_model(), tmp_path / "a.anc"
+    assert compress(model, smooth(3), path, verify=False).verify_seconds == 0
+    result = compress(model, smooth(3), path)
+    assert min(result.encode_seconds, result.verify_seconds, decompress(path, model=model).seconds) > 0
+
+
+# Bad input
 
 
 def test_what_does_not_decode_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A model whose steps are off by more than the format allows for."""
     model, path = image_model(), tmp_path / "a.anc"
     path.write_text("the archive before")
-    decode = ModelCoder._table
+    decode = ModelCoder.table
 
     def off(self: ModelCoder, raw: Tensor) -> np.ndarray:
         return decode(self, raw * (1.0 + 1e-4 * (len(raw) < 100)))
 
-    monkeypatch.setattr(ModelCoder, "_table", off)
+    monkeypatch.setattr(ModelCoder, "table", off)
     with pytest.raises(InvalidInput, match=r"does not decode to the data.*nothing was written"):
         compress(model, drawn(model, 20), path)
     assert path.read_text() == "the archive before"
@@ -356,6 +237,14 @@ def test_a_single_datum_needs_its_model(tmp_path: Path) -> None:
         decompress(path, model=image_model(layers=2))
 
 
+def test_a_single_datum_has_place_0_alone(tmp_path: Path) -> None:
+    model, path = image_model(), tmp_path / "a.anc"
+    compress(model, smooth(1), path)
+    assert torch.equal(decompress(path, model=model, index=0).x, smooth(1))
+    with pytest.raises(InvalidInput, match="no datum 5, expected 0 to 0"):
+        decompress(path, model=model, index=5)
+
+
 def test_models_without_exact_conditionals_are_refused(tmp_path: Path) -> None:
     with pytest.raises(Unsupported, match=r"realnvp has no exact conditionals.*made"):
         compress(create("realnvp", Event.integers((1, 4, 4), 4)), torch.zeros(1, 1, 4, 4), tmp_path / "a.anc")
@@ -369,11 +258,48 @@ def test_data_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         compress(model, torch.zeros(3, 1, 2, 2), tmp_path / "a.anc")
     with pytest.raises(InvalidInput, match="nothing to compress"):
         compress(model, smooth(0), tmp_path / "a.anc")
-    make_folder(tmp_path / "in")
-    other = image_model(Event.integers((1, *SIZE), 17))
-    with pytest.raises(InvalidInput, match="2 or 256 levels"):
-        compress(other, tmp_path / "in", tmp_path / "a.anc")
     assert not (tmp_path / "a.anc").exists()
+
+
+def test_conditions_that_would_not_be_used_are_refused(tmp_path: Path) -> None:
+    model, condition = image_model(), torch.zeros(3, dtype=torch.uint8)
+    np.save(tmp_path / "x.npy", smooth(3).numpy())
+    for source in (smooth(3), tmp_path / "x.npy"):
+        with pytest.raises(InvalidInput, match="without a condition"):
+            compress(model, source, tmp_path / "a.anc", condition=condition)
+    with pytest.raises(InvalidInput, match="a data set has conditions of its own"):
+        compress(create("made", Event.integers((1, 8, 8), 17)), "digits", tmp_path / "a.anc", condition=condition)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_model_that_gives_nan_is_refused(count: int, tmp_path: Path) -> None:
+    model = create("fvsbn", Event.binary((4,)))
+    with torch.no_grad():
+        model.bias.view(-1)[2] = float("nan")
+    with pytest.raises(InvalidInput, match="fvsbn gives NaN: its weights are not usable"):
+        compress(model, torch.zeros(count, 4), tmp_path / "a.anc")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_decoded_at_once_is_bounded_by_what_the_model_remembers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, path = create("lstm-lm", Event.integers((5,), 3, ("time",)), hidden=8).eval(), tmp_path / "a.anc"
+    x, decoded, decode = drawn(model, 20), [], ModelCoder.decode
+    compress(model, x, path, chunk_size=2)
+
+    def counted(self: ModelCoder, member: int, chunks: list[tuple[int, int, bytes]]) -> object:
+        decoded.append(len(chunks))
+        return decode(self, member, chunks)
+
+    monkeypatch.setattr(ModelCoder, "decode", counted)
+    state = model.double().init_state(1)
+    one = sum(tensor.nbytes for tensor in (state.x, *state.memory))
+    for many, groups in ((1, [1] * 10), (7, [3, 3, 3, 1])):
+        decoded.clear()
+        monkeypatch.setattr("ancestral.coding.decoding.DECODE_BYTES", many * one)
+        assert torch.equal(decompress(path, model=model).x, x)
+        assert decoded == groups
 
 
 def test_keys_tell_models_apart() -> None:

@@ -59,6 +59,13 @@ def test_sampling_prints_measurements():
     assert "| batch | threads |" in page.render(result)
 
 
+def test_attention_prints_measurements():
+    (table,) = run("attention")["tables"]
+    assert [row[:2] for row in table["rows"]] == [[n, name] for n in ("64", "256") for name in ("dense", "strided", "fixed")]
+    assert [row[2] for row in table["rows"][:2]] == ["8,192", "1,472"]  # 2 n^2; 960 of a window of 8 and 512 of columns
+    assert all(float(row[5]) > 0 and float(row[6]) > 0 for row in table["rows"])
+
+
 def test_codecs_print_measurements(real_data):
     tables = run("codecs")["tables"]
     assert tables, "no model of the zoo that compresses is trained"

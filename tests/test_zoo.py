@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,6 +10,7 @@ from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundEr
 
 import ancestral
 from ancestral import zoo
+from ancestral.data import catalogue
 from ancestral.errors import InvalidInput
 from ancestral.event import Event
 from ancestral.models import registry
@@ -142,11 +144,17 @@ def test_damaged_figures_are_named(own_zoo):
         zoo.entries()
 
 
+def described(event: str) -> tuple[tuple[int, ...], int]:
+    """Return the shape and the levels of an event as the catalogue has it, such as 1x28x28 binary."""
+    shape, _, rest = event.partition(" ")
+    found = re.search(r"(\d+) levels", rest)
+    return tuple(map(int, shape.split("x"))), int(found[1]) if found else 2
+
+
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_the_recipes_of_the_repository_can_be_built(path):
     recipe = read_recipe(path)
-    shape = {"mnist": (1, 28, 28), "binarized-mnist": (1, 28, 28), "cifar10": (3, 32, 32)}.get(recipe["data"]["name"], (16,))
-    levels = 256 if recipe["data"]["name"] in ("mnist", "cifar10") else 2
+    shape, levels = described(catalogue.find(recipe["data"]["name"]).event)
     options = {key: value for key, value in recipe["model"].items() if key != "name"}
     model = registry.create(recipe["model"]["name"], Event.integers(shape, levels), **options)
     settings_for(type(model), recipe["train"])

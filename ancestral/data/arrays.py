@@ -157,8 +157,6 @@ def describe(
     shapes = {value.shape[1:] for value in x.values()}
     if len(shapes) > 1:
         raise InvalidInput(f"the splits of {what} differ in shape: {', '.join(map(str, shapes))}; expected one shape")
-    if isinstance(asked, dict):
-        asked = Event.from_json(asked)
     if isinstance(asked, Event):
         if shapes != {asked.shape}:
             x = {split: _channels_first(value) for split, value in x.items()}

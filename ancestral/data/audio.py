@@ -120,7 +120,7 @@ def assemble_sound(name: str, sound: Sound, options: Options) -> Data:
 
 def _asked_event(options: Options, what: str) -> Event | None:
     """Return the event whose rate and levels are to be used, if one was given."""
-    asked = Event.from_json(options.event) if isinstance(options.event, dict) else options.event
+    asked = options.event
     if asked is None:
         return None
     if not isinstance(asked, Event) or asked.pcm is None:

@@ -65,6 +65,8 @@ class Options:
     audio: str | None = None
 
     def __post_init__(self) -> None:
+        if isinstance(self.event, dict):
+            object.__setattr__(self, "event", Event.from_json(self.event))
         for name in ("validation", "test"):
             share = getattr(self, name)
             if share is not None and (share < 0 or (share >= 1 and share != int(share))):

@@ -138,7 +138,7 @@ def assemble_text(name: str, text: Text, options: Options) -> Data:
 
 def _asked_event(options: Options, what: str) -> Event | None:
     """Return the event whose encoding is to be used, if one was given."""
-    asked = Event.from_json(options.event) if isinstance(options.event, dict) else options.event
+    asked = options.event
     if asked is None:
         return None
     if not isinstance(asked, Event) or asked.encoding is None:

@@ -9,6 +9,20 @@ from torch import Tensor, nn
 from ancestral.errors import InvalidInput
 
 
+def doubling_dilations(sets: int, largest: int) -> list[int]:
+    """Return the dilations 1, 2, 4, ..., `largest`, `sets` times over.
+
+    Raises:
+        InvalidInput: if there is no set, or the largest dilation is no power of 2.
+
+    >>> doubling_dilations(2, 4)
+    [1, 2, 4, 1, 2, 4]
+    """
+    if sets < 1 or largest < 1 or largest & (largest - 1):
+        raise InvalidInput(f"dilations need at least 1 set and a power of 2 as max_dilation, got {sets} and {largest}")
+    return [2**i for i in range(largest.bit_length())] * sets
+
+
 class CausalConv1d(nn.Module):
     r"""y_t = b + sum_{i=0}^{k-1} W_i x_{t - i r}: a kernel of k taps that are r positions apart and end at the own one.
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ancestral.errors import InvalidInput
 from ancestral.event import Event
-from ancestral.layers.causal_conv1d import CausalConv1d
+from ancestral.layers.causal_conv1d import CausalConv1d, doubling_dilations
 from ancestral.layers.mlp import check_choice
 from ancestral.models.autoregressive.base import State
 from ancestral.models.autoregressive.sequence import SequenceModel
@@ -133,13 +133,10 @@ class ByteNet(SequenceModel):
         components: int = 10,
     ) -> None:
         super().__init__(event, condition, width, tied, head, components, dropout)
-        if width % 2 or sets < 1 or max_dilation < 1 or max_dilation & (max_dilation - 1):
-            raise InvalidInput(
-                f"bytenet needs an even width, at least 1 set and a power of 2 as max_dilation, got {width}, {sets} and"
-                f" {max_dilation}"
-            )
+        if width % 2:
+            raise InvalidInput(f"bytenet needs an even width, got {width}")
         check_choice("block", block, tuple(BLOCKS))
-        dilations = [2**i for i in range(max_dilation.bit_length())] * sets
+        dilations = doubling_dilations(sets, max_dilation)
         self.blocks = nn.ModuleList(BLOCKS[block](width, kernel, dilation) for dilation in dilations)
         self.norm = nn.LayerNorm(width)
         for made in self._blocks():

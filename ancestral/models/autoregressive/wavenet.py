@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from ancestral.errors import InvalidInput
 from ancestral.event import Event
+from ancestral.layers.causal_conv1d import doubling_dilations
 from ancestral.layers.condition import ConditionEmbedding
 from ancestral.layers.dilated_stack import DilatedStack
 from ancestral.layers.mlp import check_choice
@@ -115,15 +115,12 @@ class WaveNet(SequenceModel):
         components: int = 10,
     ) -> None:
         super().__init__(event, condition, channels, False, head, components, 0.0, skip)
-        if sets < 1 or max_dilation < 1 or max_dilation & (max_dilation - 1):
-            raise InvalidInput(f"wavenet needs at least 1 set and a power of 2 as max_dilation, got {sets} and {max_dilation}")
         check_choice("kind of inputs", inputs, INPUTS)
         levels = event.levels or 0
         if inputs == "numbers" or (inputs == "auto" and levels > 256):
             self.symbols = NumberEmbedding(levels, channels)
         nn.init.normal_(self.symbols.weight)  # no norm follows: features begin at the scale of one
-        dilations = [2**i for i in range(max_dilation.bit_length())] * sets
-        self.stack = DilatedStack(channels, skip, dilations, kernel)
+        self.stack = DilatedStack(channels, skip, doubling_dilations(sets, max_dilation), kernel)
         # The condition goes to every gate, in place of the embeddings.
         self.embedding = None
         self.shift = None if condition is None else ConditionEmbedding(condition, self.stack.bias.numel())

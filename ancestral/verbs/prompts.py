@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ancestral.encoding import CharacterEncoding, TextEncoding, WordEncoding
-from ancestral.encoding.pieces import WORDS
+from ancestral.encoding import CharacterEncoding, TextEncoding
 from ancestral.errors import InvalidInput, Unsupported
 from ancestral.event import Event
 from ancestral.models.autoregressive.base import AutoregressiveModel
@@ -181,7 +180,7 @@ def encode_prompt(event: Event, prompt: str | bytes) -> Tensor:
                 " take a model of bytes"
             ) from error
     tokens = torch.from_numpy(encoding.encode(data).astype("int64"))
-    unknown = _unknown(encoding, data, tokens)
+    unknown = _unknown(encoding, data)
     if unknown:
         named = ", ".join(map(repr, unknown[:SHOWN])) + (f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else "")
         if isinstance(encoding, CharacterEncoding):
@@ -193,11 +192,7 @@ def encode_prompt(event: Event, prompt: str | bytes) -> Tensor:
     return tokens
 
 
-def _unknown(encoding: TextEncoding, data: bytes, tokens: Tensor) -> list[str]:
+def _unknown(encoding: TextEncoding, data: bytes) -> list[str]:
     """Return the unknown words or characters of a text, each once, without the space before it."""
-    if encoding.unknown is None or not bool((tokens == encoding.unknown).any()):
-        return []
-    text = data.decode()
-    pieces = WORDS[encoding.words].findall(text) if isinstance(encoding, WordEncoding) else list(text)
-    found = (piece for piece, token in zip(pieces, tokens.tolist(), strict=True) if token == encoding.unknown)
-    return list(dict.fromkeys(piece if len(piece) == 1 else piece.removeprefix(" ") for piece in found))
+    pieces = [piece.decode() for piece in encoding.unknown_pieces(data)]
+    return list(dict.fromkeys(piece if len(piece) == 1 else piece.removeprefix(" ") for piece in pieces))

@@ -116,27 +116,25 @@ class RestoredText:
     Args:
         parts: what is intact, by the place of its first byte.
         problems: what is damaged, in words.
+        size: bytes of all parts.
         sha256: of all parts together.
     """
 
     parts: list[tuple[int, bytes]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    size: int = 0
+    sha256: bytes = b""
 
     @property
     def text(self) -> bytes:
         """All that is intact."""
         return b"".join(part for _, part in self.parts)
 
-    @property
-    def sha256(self) -> bytes:
-        """SHA-256 of the text."""
-        return hashlib.sha256(self.text).digest()
-
 
 def text_problems(buffer: memoryview, coder: TextCoder, written: WrittenText, *, progress: bool = False) -> list[str]:
     """Return in what the text of an archive differs from what was written, in words."""
     found = read_text(read(buffer), coder, None, what="checking", progress=progress)
-    same = found.sha256 == written.sha256 and sum(len(part) for _, part in found.parts) == written.size
+    same = (found.size, found.sha256) == (written.size, written.sha256)
     return found.problems if found.problems or same else ["the text differs"]
 
 
@@ -162,7 +160,7 @@ def read_text(
     """
     restored = RestoredText(problems=list(contents.problems))
     chunks = sorted((c for c in contents.chunks if c.kind in (TEXT, PLAIN_TEXT)), key=lambda c: c.first)
-    end = size = 0
+    end, total = 0, hashlib.sha256()
     for chunk, text in track(_decoded(chunks, coder), what, len(chunks), progress=progress):
         where = f"the text from byte {chunk.first} on"
         if text is None or digest(contents.header, chunk.first, text) != chunk.digest:
@@ -170,11 +168,13 @@ def read_text(
         elif chunk.first < end:
             restored.problems.append(f"{where} is there twice")
         else:
-            end, size = chunk.first + len(text), size + len(text)
-            if max_bytes is not None and size > max_bytes:
+            end, restored.size = chunk.first + len(text), restored.size + len(text)
+            if max_bytes is not None and restored.size > max_bytes:
                 raise InvalidInput(f"it decodes to more than {max_bytes} bytes: raise max_bytes where you trust it")
             restored.parts.append((chunk.first, text))
-    if not restored.problems and contents.total != (size, restored.sha256[:TOTAL_DIGEST_BYTES]):
+            total.update(text)
+    restored.sha256 = total.digest()
+    if not restored.problems and contents.total != (restored.size, restored.sha256[:TOTAL_DIGEST_BYTES]):
         restored.problems.append("the checksum over the whole text is wrong: parts are missing, or of another archive")
     return restored
 

@@ -10,7 +10,6 @@ import argparse
 import importlib
 import json
 import sys
-from pathlib import Path
 
 import torch
 
@@ -21,7 +20,6 @@ TABLES = ("made", "gated_pixelcnn", "realnvp", "vae")
 """Tables of contenders that train and score."""
 OTHERS = ("sampling", "attention", "codecs", "loop_overhead")
 """Tables that measure something else."""
-OUT = Path(__file__).parent / "out"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -47,12 +45,9 @@ def main(arguments: list[str] | None = None) -> int:
         if given.json:
             print(json.dumps(result))
             continue
-        OUT.mkdir(exist_ok=True)
-        temporary = OUT / f".{name}.json"
-        temporary.write_text(json.dumps(result, indent=1) + "\n")
-        temporary.replace(OUT / f"{name}.json")
+        page.keep(result)
     if not given.json:
-        page.write(OUT)
+        page.write(page.OUT)
     return 0
 
 

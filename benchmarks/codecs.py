@@ -1,11 +1,13 @@
 """Archives beside what a person would pick: image by image, all images as one picture, and all as one stream.
 
 python -m benchmarks.codecs --data mnist olivetti --count 100     print some tables, of some images
+python -m benchmarks.codecs --data mnist --save                   put one table in the place of an earlier one, then the page
 """
 
 import argparse
 import bz2
 import io
+import json
 import lzma
 import math
 import sys
@@ -80,6 +82,7 @@ def _table(data: str, entry: Entry, count: int | None) -> dict[str, Any]:
     even = f"{weights / gain:,.0f} images on" if gain > 0 else "no number of images on"
     part = f"{len(x):,} test images" if len(x) == len(split) else f"{len(x):,} of {len(split):,} test images, evenly spaced"
     return {
+        "data": data,
         "title": f"{data}: {part}, `{entry.name}`",
         "header": ["codec", "bytes an image", "bits/dim", "encoding, s", "images/s", "decoding, s", "images/s"],
         "rows": [_row(name, x, *figures) for name, figures in timed],
@@ -199,9 +202,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", nargs="+", default=DATA, choices=DATA, help="data sets")
     parser.add_argument("--count", type=int, help="test images of each, evenly spaced; default: all")
+    parser.add_argument("--save", action="store_true", help="keep what is measured, and write the page")
     given = parser.parse_args()
     facts = {"table": "codecs", "machine": page.machine(), "threads": torch.get_num_threads()}
-    print(page.render({**facts, "tables": tables(given.data, given.count)}))
+    if not given.save:
+        print(page.render({**facts, "tables": tables(given.data, given.count)}))
+        return 0
+    for data in given.data:  # each takes long: none is lost if a later one is stopped
+        path = page.OUT / "codecs.json"
+        kept = json.loads(path.read_text(encoding="utf-8"))["tables"] if path.is_file() else []
+        by_data = {table["data"]: table for table in [*kept, *tables([data], given.count)]}
+        page.keep({**facts, "tables": [by_data[name] for name in DATA if name in by_data]})
+    page.write(page.OUT)
     return 0
 
 

@@ -13,8 +13,10 @@ from typing import Any
 
 import torch
 
+from ancestral.files import write_text
 from benchmarks.harness import Measure, Table
 
+OUT = Path(__file__).resolve().parent / "out"
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
 PACKAGES = ("ancestral", "torch", "lightning", "zuko", "nflows", "normflows", "pythae")
 OURS, BARE = "ancestral", "bare loop"
@@ -47,15 +49,19 @@ def machine() -> dict[str, Any]:
     }
 
 
+def keep(result: dict[str, Any]) -> None:
+    """Write the measurements of one table to benchmarks/out/, for the page."""
+    OUT.mkdir(exist_ok=True)
+    write_text(OUT / f"{result['table']}.json", json.dumps(result, indent=1) + "\n")
+
+
 def write(out: Path) -> None:
     """Write the generated parts of the page anew, from the tables that were measured."""
     text = PAGE.read_text(encoding="utf-8")
     for path in sorted(out.glob("[!.]*.json")):
         result = json.loads(path.read_text(encoding="utf-8"))
         text = insert(text, result["table"], render(result))
-    temporary = PAGE.with_suffix(".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(PAGE)
+    write_text(PAGE, text)
 
 
 def insert(text: str, name: str, content: str) -> str:

@@ -225,6 +225,33 @@ def binary_sets(zoo: Path, published: dict[str, Any]) -> str:
     return text
 
 
+def text_levels(zoo: Path) -> str:
+    """Return a table of each text: bits per byte of every model at every level, the best of a table in bold."""
+    path = zoo / "text-levels" / "figures.json"
+    if not path.is_file():
+        return "No figures are recorded yet."
+    recorded = json.loads(path.read_text(encoding="utf-8"))
+    figures = {tuple(name.split("/")): found for name, found in recorded["figures"].items()}
+    minutes, threads = recorded["minutes"], recorded["threads"]
+    parts = [
+        f"Bits per byte of the test split, lower is better, after {minutes:g} minutes of training on"
+        f" {'one core' if threads == 1 else f'{threads} cores'} each; exact. Each window is scored by itself, but that"
+        " `lstm-lm` carries its state from window to window."
+    ]
+    models = list(dict.fromkeys(model for _, _, model in figures))
+    for data in dict.fromkeys(data for data, _, _ in figures):
+        best = min(found["bits_per_byte"] for key, found in figures.items() if key[0] == data)
+        rows = []
+        for level in dict.fromkeys(level for of, level, _ in figures if of == data):
+            cells = [figures.get((data, level, model)) for model in models]
+            values = ["" if cell is None else f"{cell['bits_per_byte']:.3f}" for cell in cells]
+            sizes = sorted({cell["levels"] for cell in cells if cell is not None})
+            rows.append((level, f"{sizes[0]:,}", *(f"**{v}**" if v == f"{best:.3f}" else v for v in values)))
+        header = ("level", "tokens there are", *(f"`{model}`" for model in models))
+        parts += [f"### {data}", table(header, rows, right=range(1, len(header)))]
+    return "\n\n".join([*parts, "```sh\npython zoo/text-levels/train.py\n```"])
+
+
 def confidence(marks: dict[str, str]) -> str:
     """Return what the confidence marks mean."""
     return "\n".join(f"- [{mark}] {meaning}" for mark, meaning in marks.items())
@@ -262,6 +289,7 @@ def generate(root: Path) -> dict[Path, str]:
         "docs/results.md": {
             "results": full(results) if results else none,
             "binary-sets": binary_sets(root / "zoo", published["binary20"]),
+            "text-levels": text_levels(root / "zoo"),
             "confidence": confidence(published["confidence"]),
         },
     }

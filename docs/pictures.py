@@ -8,6 +8,7 @@ come through the library's loaders, so `ANCESTRAL_DATA` must be set.
 """
 
 import argparse
+import json
 import sys
 import tempfile
 from dataclasses import dataclass, field
@@ -147,9 +148,28 @@ def complete(name: str, count: int, file: str) -> None:
     print(f"docs/assets/{file}")
 
 
+def text_levels() -> None:
+    """Write the plot of the recorded bits per byte of models of text, by level."""
+    path = ASSETS.parents[1] / "zoo" / "text-levels" / "figures.json"
+    figures = {tuple(key.split("/")): v["bits_per_byte"] for key, v in json.loads(path.read_text())["figures"].items()}
+    data, levels, models = (list(dict.fromkeys(names)) for names in zip(*figures, strict=True))
+    figure = Figure(figsize=(4 * len(data), 3.6), layout="constrained")
+    axes = figure.subplots(1, len(data), sharey=True, squeeze=False)[0]
+    for axis, name in zip(axes, data, strict=True):
+        for model in models:
+            found = [(level, figures[name, level, model]) for level in levels if (name, level, model) in figures]
+            axis.plot(*zip(*found, strict=True), marker="o", label=model)
+        axis.set_title(name)
+        axis.set_xlabel("what a token is")
+    axes[0].set_ylabel("bits per byte of the test split")
+    axes[0].legend()
+    pictures.save_figure(figure, ASSETS / "text-levels.png")
+    print("docs/assets/text-levels.png")
+
+
 FACES = "frey-gated-pixelcnn"
 """The model that completes faces."""
-OTHERS = {"readme": readme, "completions": completions, "completions-faces": faces}
+OTHERS = {"readme": readme, "completions": completions, "completions-faces": faces, "text-levels": text_levels}
 """Pictures of more than one model, or of what is done with one."""
 
 

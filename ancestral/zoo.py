@@ -152,19 +152,22 @@ def download(repository: str) -> Path:
         raise InvalidInput(f"{lost} ({type(error).__name__}): {advice}") from error
 
 
-def load(name: str | os.PathLike[str], *, device: str = "cpu") -> "Model":
+def load(name: str | os.PathLike[str], *, device: str = "cpu", weights: str | None = None) -> "Model":
     """Load a trained model.
 
     Args:
         name: a zoo name, a run directory, or a hub repository.
         device: where it is put; "auto" is the GPU where there is one.
+        weights: "int8" to round the weights of linear layers to eight bits, for models of attention: steps read a quarter of
+            the memory, and likelihoods become those of a slightly other model.
 
     Returns:
         The model, in evaluation mode.
 
     Raises:
-        InvalidInput: if there is no such model, or its files cannot be used.
+        InvalidInput: if there is no such model, its files cannot be used, or there are no such weights.
+        Unsupported: if the model's weights cannot be rounded.
     """
     from ancestral.verbs.inputs import open_model
 
-    return open_model(name, device).model
+    return open_model(name, device, weights).model

@@ -6,6 +6,7 @@ from ancestral.cli.parsing import (
     add_data,
     add_subject,
     add_verb,
+    add_weights,
     arguments,
     distributed,
     make_parser,
@@ -26,6 +27,7 @@ def run(argv: Sequence[str]) -> int:
     parser = make_parser("evaluate", "MODEL [DATA] [options]", DESCRIPTION)
     add_subject(parser)
     add_verb(parser, evaluate, skip={"model", "data"})
+    add_weights(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     add_data(parser, "the same as DATA")
     config = parse(parser, argv)

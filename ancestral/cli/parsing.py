@@ -66,7 +66,7 @@ def open_subject(config: Namespace) -> tuple["Subject", "Data"]:
     """Return the model and the data that were asked for."""
     from ancestral.verbs.inputs import open_data, open_model
 
-    subject = open_model(config.model, config.get("device", "auto"))
+    subject = open_model(config.model, config.get("device", "auto"), config.get("weights"))
     options = given(config.get("data"))
     name = options.pop("name", None)
     return subject, open_data(config.get("source") or name, subject, options)
@@ -77,6 +77,13 @@ def add_verb(parser: ArgumentParser, verb: Callable[..., Any], skip: set[str]) -
     parser.add_function_arguments(verb, skip={*skip, "progress"}, as_group=False)
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:1 ...")
     parser.add_argument("--quiet", action="store_true", help="show no progress")
+
+
+def add_weights(parser: ArgumentParser) -> None:
+    """Add the kind of weights."""
+    parser.add_argument(
+        "--weights", type=str, help='"int8": weights of linear layers of eight bits, for models of attention on a CPU'
+    )
 
 
 def parse(parser: ArgumentParser, argv: Sequence[str]) -> Namespace:

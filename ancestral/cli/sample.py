@@ -9,7 +9,7 @@ from pathlib import Path
 
 from jsonargparse import Namespace
 
-from ancestral.cli.parsing import add_verb, arguments, make_parser, parse
+from ancestral.cli.parsing import add_verb, add_weights, arguments, make_parser, parse
 from ancestral.errors import InvalidInput
 from ancestral.files import check_writable
 from ancestral.models.base import Model
@@ -49,6 +49,7 @@ def run(argv: Sequence[str]) -> int:
         help="for conditional models: a class for all data, numbers with commas for a vector, or all for each class in turn",
     )
     add_verb(parser, sample, skip={"model", "n", "condition", "prompt", "watch"})
+    add_weights(parser)
     config = parse(parser, [re.sub(r"^--top-([kp])(?=$|=)", r"--top_\1", token) for token in argv])  # as other tools spell it
     output = config.get("output")
     if output is not None:
@@ -59,7 +60,7 @@ def run(argv: Sequence[str]) -> int:
     if config.get("stream"):
         _check_stream(config)
     prompt = _prompt(config)
-    model = open_model(config.model, config.get("device", "auto")).model
+    model = open_model(config.model, config.get("device", "auto"), config.get("weights")).model
     with _warnings_as_lines():
         lines = (_stream if config.get("stream") else _draw)(model, config, prompt)
     for line in lines:

@@ -1,7 +1,6 @@
 """Causal self-attention over a sequence: all positions at once, or one position with the keys and values before it."""
 
 import functools
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -54,6 +53,21 @@ def rotate(x: Tensor, by: Rotation) -> Tensor:
     cos, sin = by
     a, b = x.chunk(2, dim=-1)
     return torch.cat((a * cos - b * sin, a * sin + b * cos), dim=-1)
+
+
+def step_rotations(by: Rotation) -> list[Rotation]:
+    """Return what rotates one position of queries and keys together, for each position: see `CausalSelfAttention.step`.
+
+    Args:
+        by: from `rotation`.
+
+    Returns:
+        Factors of features and of those they are paired with, (2, 1, features) each, of queries and of keys; those of queries
+        are divided by sqrt(features), as their products with keys will be.
+    """
+    cos, sin = (torch.cat(parts, dim=-1) for parts in ((by[0], by[0]), (-by[1], by[1])))
+    scales = cos.new_tensor([cos.shape[-1] ** -0.5, 1.0]).view(2, 1, 1)
+    return [(scales * c, scales * s) for c, s in zip(cos, sin, strict=True)]
 
 
 class CausalSelfAttention(nn.Module):
@@ -144,17 +158,20 @@ class CausalSelfAttention(nn.Module):
             x: (batch, width).
             memory: from `start`; the position is added to it.
             t: the position, from 0.
-            by: rotation of this position, (1, features // 2) each; None for none.
+            by: rotation of this position, from `step_rotations`; None for none.
 
         Returns:
             (batch, width).
         """
-        q, k, v = self._split(x[:, None])
-        if by is not None:
-            q, k = rotate(q, by), rotate(k, by)
-        keys, values = memory.add(k, v, t)
-        scores = (q @ keys.mT) * (1.0 / math.sqrt(q.shape[-1]))  # (b, heads, 1, positions)
-        y = torch.softmax(scores, dim=-1) @ values  # (b, heads, 1, features)
+        qkv = self.inputs(x).view(len(x), 3, self.heads, -1)  # (b, 3, heads, features)
+        qk, v = qkv[:, :2], qkv[:, 2]
+        if by is None:
+            q, k = qk[:, 0] * qk.shape[-1] ** -0.5, qk[:, 1]
+        else:
+            paired = qk.unflatten(-1, (2, -1)).flip(-2).flatten(-2)
+            q, k = torch.addcmul(qk * by[0], paired, by[1]).unbind(1)
+        keys, values = memory.add(k, v, t)  # (b, heads, positions, features)
+        y = torch.softmax(q[:, :, None] @ keys.mT, dim=-1) @ values  # (b, heads, 1, features)
         return self.output(y.flatten(1))
 
 
@@ -184,11 +201,11 @@ class KeyValueMemory:
     slots: Slots
 
     def add(self, k: Tensor, v: Tensor, t: int) -> tuple[Tensor, Tensor]:
-        """Put in position `t`, (batch, heads, 1, features) each, and return all that it attends to."""
+        """Put in position `t`, (batch, heads, features) each, and return all that it attends to."""
         place, seen = self.slots(t)
         if place is not None:
-            self.keys[:, :, place] = k[:, :, 0]
-            self.values[:, :, place] = v[:, :, 0]
+            self.keys[:, :, place] = k
+            self.values[:, :, place] = v
         return self.keys[:, :, seen], self.values[:, :, seen]
 
 

@@ -54,6 +54,8 @@ class Model(nn.Module):
     """The per-example measure (of `measures`) that validation minimises."""
     training_defaults: ClassVar[dict[str, Any]] = {}
     """Training settings that suit the model where a person gives none, such as {"learning_rate": 1e-3}."""
+    plain_linear: ClassVar[bool] = False
+    """Whether every `nn.Linear` is called as it is, in passes and steps, so that another layer can take its place."""
     examples: ClassVar[tuple[dict[str, Any], ...]] = ()
     """Tiny instances for the contract tests: constructor arguments, `event` and `condition` included."""
 

@@ -13,6 +13,7 @@ import ancestral
 from ancestral.errors import InvalidInput
 from ancestral.event import Event
 from ancestral.files import write_bytes, write_text
+from ancestral.layers.int8 import Int8Linear
 from ancestral.models import registry
 from ancestral.models.base import Model
 
@@ -62,7 +63,12 @@ def save(model: Model, folder: Path | str, extra: dict[str, Any] | None = None, 
         folder: the folder; it is made where absent.
         extra: further JSON-able facts for `config.json` (data, training).
         half: store weights as float16.
+
+    Raises:
+        InvalidInput: if weights do not fit half precision, or are of eight bits.
     """
+    if any(isinstance(module, Int8Linear) for module in model.modules()):
+        raise InvalidInput("weights of eight bits are made when a model is loaded: save the model that they were made from")
     folder = Path(folder)
     save_weights(model.state_dict(), folder / WEIGHTS, half=half)
     write_text(folder / CONFIG, json.dumps({**describe(model), **(extra or {})}, indent=2) + "\n")

@@ -1,5 +1,6 @@
 """What every verb starts with: a model by name, its data, and the data batch by batch."""
 
+import copy
 import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,9 +14,11 @@ from torch import Tensor
 
 from ancestral.data import Data, load
 from ancestral.data.base import Split
-from ancestral.errors import InvalidInput
+from ancestral.errors import InvalidInput, Unsupported
 from ancestral.event import Event
-from ancestral.models import store
+from ancestral.layers.int8 import replace_linear
+from ancestral.layers.mlp import check_choice
+from ancestral.models import registry, store
 from ancestral.models.base import Model
 from ancestral.zoo import find
 
@@ -24,6 +27,8 @@ BATCH_ELEMENTS = 2**23
 would not be faster, and memory of that size is asked for anew by every layer."""
 ENCODING = {"event", "level", "vocabulary", "words"}
 """Options of data that decide what a token of text is."""
+WEIGHTS = ("int8",)
+"""Kinds of weights that a loaded model can be given in place of its own."""
 T = TypeVar("T")
 
 
@@ -48,15 +53,17 @@ Named = Model | Subject | str | os.PathLike[str]
 """What verbs take for a model: one, or the zoo name, run directory or hub repository of one."""
 
 
-def open_model(model: Named, device: str = "cpu") -> Subject:
+def open_model(model: Named, device: str = "cpu", weights: str | None = None) -> Subject:
     """Return a model, or load it by its zoo name, run directory or hub repository.
 
     Args:
         model: the model or its name.
         device: where a loaded model is put; "auto" is the GPU where there is one.
+        weights: "int8" to round the weights of a loaded model's linear layers to eight bits; as they are where None.
 
     Raises:
-        InvalidInput: if there is no such model, or its files cannot be used.
+        InvalidInput: if there is no such model, its files cannot be used, or there are no such weights.
+        Unsupported: if the model's weights cannot be rounded.
     """
     if isinstance(model, Subject):
         return model
@@ -65,7 +72,21 @@ def open_model(model: Named, device: str = "cpu") -> Subject:
     loaded, config = store.load(find(model))
     recorded = config.get("data") or {}
     options = (recorded.get("record") or {}).get("options") or {}
-    return Subject(loaded.to(pick_device(device)), str(model), recorded.get("name"), options)
+    place = pick_device("cpu" if weights is not None and device == "auto" else device)
+    return Subject(rounded(loaded.to(place), weights), str(model), recorded.get("name"), options)
+
+
+def rounded(model: Model, weights: str | None) -> Model:
+    """Return a model with weights of another kind, or the model itself where none is asked for; see `open_model`."""
+    if weights is None:
+        return model
+    check_choice("kind of weights", weights, WEIGHTS)
+    if not model.plain_linear:
+        able = ", ".join(name for name in registry.names() if registry.get(name).plain_linear)
+        raise Unsupported(f"the weights of a {model.name} cannot be rounded: leave weights= out, or take one of {able}")
+    other = copy.deepcopy(model)
+    replace_linear(other)
+    return other
 
 
 def pick_device(name: str) -> torch.device:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from ancestral.errors import InvalidInput
-from ancestral.layers.attention import CausalSelfAttention, rotate, rotation, windowed_attention
+from ancestral.layers.attention import CausalSelfAttention, rotate, rotation, step_rotations, windowed_attention
 
 
 def attention(width: int, heads: int, window: int | None) -> CausalSelfAttention:
@@ -47,7 +47,7 @@ def test_steps_equal_forward(batch: int, heads: int, positions: int, window: int
     memory = layer.start(x, positions)
     assert memory.keys.shape[2] == min(positions, window or positions)
     for t in range(positions):
-        at = None if by is None else (by[0][t : t + 1], by[1][t : t + 1])
+        at = None if by is None else step_rotations(by)[t]
         torch.testing.assert_close(layer.step(x[:, t], memory, t, at), layer(x, by)[:, t], rtol=1e-12, atol=1e-12)
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from ancestral.errors import InvalidInput
-from ancestral.layers.attention import rotation
+from ancestral.layers.attention import rotation, step_rotations
 from ancestral.layers.sparse_attention import SparseSelfAttention, flex_attend
 from ancestral.layers.sparse_patterns import (
     Blocks,
@@ -132,7 +132,7 @@ def test_steps_equal_forward_and_keep_what_later_ones_need(part: Part, n: int, b
     by = rotation(torch.arange(n), 4, x) if rotary else None
     memory, whole = layer.start(x, n), layer(x, by)
     for t in range(n):
-        at = None if by is None else (by[0][t : t + 1], by[1][t : t + 1])
+        at = None if by is None else step_rotations(by)[t]
         torch.testing.assert_close(layer.step(x[:, t], memory, t, at), whole[:, t], rtol=1e-11, atol=1e-12)
         _, attended = memory.slots(t)
         assert memory.keys[:, :, attended].shape[2] == mask(part, n)[t].sum()

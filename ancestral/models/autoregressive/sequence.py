@@ -11,6 +11,7 @@ from ancestral.distributions import make_head
 from ancestral.errors import InvalidInput, Unsupported
 from ancestral.event import Event
 from ancestral.layers.condition import ConditionEmbedding
+from ancestral.layers.int8 import share_int8
 from ancestral.models.autoregressive.base import AutoregressiveModel, State
 
 
@@ -155,6 +156,7 @@ class SequenceModel(AutoregressiveModel):
         event = self.event.resized(length)
         with torch.device("meta"):  # no memory: the weights take the place of these
             other = type(self)(event, condition=self.condition, **self.config)
+        share_int8(self, other)
         other.load_state_dict(self.state_dict(), assign=True)
         return other.train(self.training)
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ancestral.errors import InvalidInput, Unsupported
 from ancestral.event import Event
-from ancestral.layers.attention import CausalSelfAttention, KeyValueMemory, Rotation, rotation
+from ancestral.layers.attention import CausalSelfAttention, KeyValueMemory, Rotation, rotation, step_rotations
 from ancestral.layers.mlp import check_choice
 from ancestral.models.autoregressive.base import State
 from ancestral.models.autoregressive.sequence import SequenceModel
@@ -74,6 +74,7 @@ class AttentionModel(SequenceModel):
         InvalidInput: if an option is out of its range, or the head does not fit.
     """
 
+    plain_linear = True
     training_defaults = {
         "learning_rate": 1e-3,
         "batch_size": 32,
@@ -142,7 +143,7 @@ class AttentionModel(SequenceModel):
     def start_features(self, state: State) -> None:
         places = state.cache["places"] = self.place_vectors()
         if places is None:
-            state.cache["rotations"] = list(zip(*(part.split(1) for part in self._rotation(state.x)), strict=True))
+            state.cache["rotations"] = step_rotations(self._rotation(state.x))
         blocks = self._blocks()
         memories = [block.attention.start(state.x, self.event.numel) for block in blocks]
         state.cache["blocks"] = list(zip(blocks, memories, strict=True))

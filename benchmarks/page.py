@@ -18,7 +18,7 @@ from benchmarks.harness import Measure, Table
 
 OUT = Path(__file__).resolve().parent / "out"
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
-PACKAGES = ("ancestral", "torch", "lightning", "zuko", "nflows", "normflows", "pythae")
+PACKAGES = ("ancestral", "torch", "lightning", "zuko", "nflows", "normflows", "pythae", "transformers")
 OURS, BARE = "ancestral", "bare loop"
 BUSY = 0.5
 """Load average above which a machine is said to have been shared."""

@@ -59,6 +59,14 @@ def test_sampling_prints_measurements():
     assert "| batch | threads |" in page.render(result)
 
 
+def test_decoding_prints_measurements():
+    (table,) = run("decoding")["tables"]
+    ours = [row for row in table["rows"] if row[2].startswith("ancestral")]
+    assert [row[:2] for row in ours] == [[b, t] for b in ("1", "16") for t in ("1", "2") for _ in range(2)]
+    assert all(float(row[3].replace(",", "")) > 0 for row in ours)
+    assert len(ours) < len(table["rows"]) or "was skipped" in table["notes"][0]
+
+
 def test_attention_prints_measurements():
     (table,) = run("attention")["tables"]
     assert [row[:2] for row in table["rows"]] == [[n, name] for n in ("64", "256") for name in ("dense", "strided", "fixed")]

@@ -2,12 +2,13 @@
 
 import dataclasses
 import inspect
-import itertools
 import json
 import os
 import re
 import sys
+import typing
 from argparse import SUPPRESS, Action, ArgumentError, RawDescriptionHelpFormatter
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,9 @@ from ancestral.errors import InvalidInput, near_matches
 if TYPE_CHECKING:
     from ancestral.data import Data
     from ancestral.verbs.inputs import Subject
+
+_SWITCHED = re.compile(r"true|false|[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
+"""What can follow an option that is switched on by its name alone, and belongs to it."""
 
 
 def make_parser(command: str, usage: str, description: str) -> ArgumentParser:
@@ -88,17 +92,20 @@ def parse(parser: ArgumentParser, argv: Sequence[str]) -> Namespace:
     actions = {option: action for action in parser._actions for option in action.option_strings}
     positionals: list[str] = []
     options: list[str] = []
-    tokens = iter(argv)
-    for token in tokens:
+    tokens = deque(argv)
+    while tokens:
+        token = tokens.popleft()
         name, equals, value = token.partition("=")
         if not token.startswith("-"):
             positionals.append(token)
             continue
         name = "--data.name" if name == "--data" else name
         action = actions.get(name)
+        if not equals and _is_switch(action) and not (tokens and _SWITCHED.fullmatch(tokens[0])):
+            equals, value = "=", "true"
         options.append(f"{name}={_bracket(value, action)}" if equals else name)
-        if not equals and action is not None and action.nargs != 0:
-            options.extend(_bracket(value, action) for value in itertools.islice(tokens, 1))
+        if not equals and action is not None and action.nargs != 0 and tokens:
+            options.append(_bracket(tokens.popleft(), action))
     try:
         # Arguments go first: argparse takes none after an option where one may be left out.
         return parser.parse_args([*positionals, *options], defaults=False)
@@ -117,6 +124,11 @@ def parse_object(parser: ArgumentParser, sections: dict[str, Any], where: str) -
     except ArgumentError as error:
         raise InvalidInput(f"{where}: {explain(parser, error)}") from error
     return {name: given(parsed.get(name)) for name in sections}
+
+
+def _is_switch(action: Action | None) -> bool:
+    """Return whether an option is switched on by its name alone, and takes a number as well."""
+    return typing.get_args(getattr(action, "_typehint", None)) == (bool, float)
 
 
 def _bracket(value: str, action: Any) -> str:

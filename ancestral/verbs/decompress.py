@@ -18,6 +18,7 @@ from ancestral.coding import Damage
 from ancestral.coding.archive import NAMES, TOTAL_DIGEST_BYTES, Chunk, Contents, read
 from ancestral.coding.coder import ModelCoder, model_key
 from ancestral.coding.decoding import data_chunks, decode_chunks, kept_chunks, places
+from ancestral.coding.dynamic import text_coder
 from ancestral.coding.originals import Batch
 from ancestral.coding.single import is_single, unpack_single
 from ancestral.coding.text import TextCoder
@@ -154,7 +155,7 @@ def restore(
     if is_text(contents):
         if index is not None:
             raise InvalidInput("it holds a text, which has no data at places: leave index out")
-        return _restore_text(contents, TextCoder(subject.model), max_bytes, progress)
+        return _restore_text(contents, text_coder(subject.model, header.settings), max_bytes, progress)
     return _restore(contents, ModelCoder(subject.model), index, max_bytes, progress)
 
 

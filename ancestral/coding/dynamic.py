@@ -11,9 +11,10 @@ from torch import Tensor
 from ancestral.coding import Damage
 from ancestral.coding.archive import take_varint, varint
 from ancestral.coding.entropy import Decoder
-from ancestral.coding.frequencies import Floats, frequencies
-from ancestral.coding.learning import Dynamic, Learner, Segment, read_segment, segments, window
-from ancestral.coding.text import Stretch, TextCoder, Tokens, open_code
+from ancestral.coding.frequencies import PRECISION, Floats, Integers, cells_of, frequencies
+from ancestral.coding.learning import Dynamic, Learner, Segment, digest_of, read_segment, segments, window
+from ancestral.coding.ngrams import NgramMixer
+from ancestral.coding.text import Stretch, TextCoder, Tokens, nats_of, open_code
 from ancestral.errors import InvalidInput
 from ancestral.models.base import Model
 
@@ -27,31 +28,35 @@ class DynamicCoder(TextCoder):
     Args:
         model: the model, which stays as it is: what learns is a copy.
         dynamic: how it learns.
+        given: tokens of the text that is counted before, (count,), where there is one.
 
     Raises:
         Unsupported: if it is no model of text that has exact conditionals.
         InvalidInput: if the model reads less than a segment.
     """
 
-    def __init__(self, model: Model, dynamic: Dynamic) -> None:
+    def __init__(self, model: Model, dynamic: Dynamic, given: Tensor | None = None) -> None:
         super().__init__(model)
-        self.dynamic = dynamic
+        self.dynamic, self.given = dynamic, given
         self.length, self.segment = window(self.model, dynamic.segment)
         self.learning = copy.deepcopy(self.model).resized(self.length)
         self.learner = Learner(self.learning, dynamic.rate)
         self.trained = self.learner.state()
+        self.mixer: NgramMixer | None = None
         self.read: Tokens = np.empty(0, dtype=np.int64)
 
     @property
     def settings(self) -> str:
-        return _settings(self.dynamic)
+        return self.dynamic.to_json()
 
     def begin(self) -> None:
         self.learner.restore(self.trained)
         self.read = self.read[:0]
+        self.mixer = mixer_of(self.learning, self.dynamic, self.given)
 
     def encode(self, stretch: Stretch, most: int | None = None) -> tuple[int, bytes | None, float]:
-        before = self.learner.state(), self.read
+        before, read = self.learner.state(), self.read
+        counted = None if self.mixer is None else self.mixer.state()
         log_pmf = np.empty((len(stretch.tokens), self.coder.levels))
         given = len(self.read)
         tokens = np.concatenate((self.read, stretch.tokens))
@@ -63,8 +68,10 @@ class DynamicCoder(TextCoder):
         self._remember(tokens)
         shift, code, nats = self._coded(stretch, log_pmf, pack_places(found), most)
         if code is None:
-            self.learner.restore(before[0])
-            self.read = before[1]
+            self.learner.restore(before)
+            self.read = read
+            if self.mixer is not None and counted is not None:
+                self.mixer.restore(counted, stretch.tokens.tolist())
         return shift, code, nats
 
     def decode(self, chunks: Sequence[tuple[int, int, bytes]]) -> list[bytes]:
@@ -90,8 +97,9 @@ class DynamicCoder(TextCoder):
         exceptions = _by_segment(places, len(parts), self.learner.weights.size + 1)
         for part, excepted in zip(parts, exceptions, strict=True):
             self._decode_segment(decoder, shift, tokens, part)
-            _, nats = read_segment(self.learning, torch.from_numpy(tokens), part)
-            self.learner.step(self.learner.gradient(nats.mean()), excepted)
+            if self.dynamic.rate > 0.0:
+                _, nats = read_segment(self.learning, torch.from_numpy(tokens), part)
+                self.learner.step(self.learner.gradient(nats.mean()), excepted)
         self._remember(tokens)
         return self._text(tokens[given:], spelled)
 
@@ -103,10 +111,25 @@ class DynamicCoder(TextCoder):
         def choose(entry: int, raw: Tensor) -> Tensor:
             place = begin + entry
             if place >= first:
-                tokens[place] = decoder.decode(frequencies(self._table(raw), shift))[0]
+                tokens[place] = self._token(decoder, shift, raw)
             return torch.full((1,), float(tokens[place]), dtype=model.dtype, device=model.device)
 
         model.run(model.init_state(1), choose, stop=stop - begin)
+
+    def _token(self, decoder: Decoder, shift: int, raw: Tensor) -> int:
+        """Return the next token, given its raw parameters, (1, parameters)."""
+        table = self._table(raw)
+        if self.mixer is None:
+            return int(decoder.decode(frequencies(table, shift))[0])
+        token = int(decoder.decode(self.mixer.mix(cells_of(table, shift)[0])[None])[0])
+        self.mixer.learn(token)
+        return token
+
+    def _frequencies(self, log_pmf: Floats, shift: int, tokens: Tokens) -> tuple[Integers, float]:
+        if self.mixer is None:
+            return super()._frequencies(log_pmf, shift, tokens)
+        table = self.mixer.run(cells_of(log_pmf, shift), tokens.tolist())
+        return table, nats_of(np.log(table / 2.0**PRECISION), tokens)
 
     def _table(self, raw: Tensor) -> Floats:
         table = self.coder.table(raw)
@@ -118,27 +141,43 @@ class DynamicCoder(TextCoder):
         self.read = tokens[max(0, len(tokens) - (self.length - self.segment)) :]
 
 
-def text_coder(model: Model, settings: str) -> TextCoder:
+def mixer_of(model: Model, dynamic: Dynamic, given: Tensor | None) -> NgramMixer | None:
+    """Return what mixes counts of n-grams in, with those of a text, (count,); None where none are asked for."""
+    if not dynamic.cache:
+        return None
+    mixer = NgramMixer(model.event.levels or 1)
+    mixer.read([] if given is None else given.tolist())
+    return mixer
+
+
+def text_coder(model: Model, settings: str, given: Tensor | None = None) -> TextCoder:
     """Return the coder of a text that an archive's settings ask for.
+
+    Args:
+        model: the model.
+        settings: of the archive's header.
+        given: tokens of the text that was counted before, (count,).
 
     Raises:
         Unsupported: if it is no model of text that has exact conditionals.
-        InvalidInput: if the settings are not known here.
+        InvalidInput: if the settings are not known here, or ask for a text that is not given.
     """
     if not settings:
         return TextCoder(model)
     try:
-        given = json.loads(settings)["dynamic"]
-        dynamic, unknown = Dynamic(float(given["rate"]), int(given["segment"])), False
+        fields = json.loads(settings)
+        dynamic = Dynamic(float(fields["rate"]), int(fields["segment"]), bool(fields["cache"]), str(fields["given"]))
+        unknown = dynamic.to_json() != settings
     except (InvalidInput, ValueError, KeyError, TypeError, OverflowError):
         unknown = True
-    if unknown or _settings(dynamic) != settings:
+    if unknown:
         raise InvalidInput(f"the archive asks for {settings[:80]!r}, which this program does not know: update it")
-    return DynamicCoder(model, dynamic)
-
-
-def _settings(dynamic: Dynamic) -> str:
-    return json.dumps({"dynamic": dynamic.to_json()}, sort_keys=True)
+    if dynamic.given and (given is None or digest_of(given) != dynamic.given):
+        raise InvalidInput(
+            f"made with a text that both sides have, of digest {dynamic.given}, and got"
+            f" {'none' if given is None else f'one of {digest_of(given)}'}: give it with given= or --given"
+        )
+    return DynamicCoder(model, dynamic, given if dynamic.given else None)
 
 
 def pack_places(places: Sequence[int]) -> bytes:

@@ -6,6 +6,8 @@ boundary between two cells: the encoder names such entries, the exceptions, and 
 What follows are additions, multiplications, divisions and roots in float64, one at a time, which are the same everywhere.
 """
 
+import hashlib
+import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -45,8 +47,10 @@ class Dynamic:
     """How a model goes on learning as it reads.
 
     Args:
-        rate: learning rate: about what a weight changes by at a step.
+        rate: learning rate: about what a weight changes by at a step; 0 where the weights stay.
         segment: tokens, or data where they are no text, of a step.
+        cache: whether counts of n-grams are mixed in, see `coding.ngrams`; of text alone.
+        given: `digest_of` the text that is counted before, which both sides have; empty where there is none.
 
     Raises:
         InvalidInput: if one is out of its range.
@@ -54,38 +58,56 @@ class Dynamic:
 
     rate: float = RATE
     segment: int = SEGMENT
+    cache: bool = False
+    given: str = ""
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.rate < 1.0:
+        if not 0.0 <= self.rate < 1.0:
             raise InvalidInput(f"the rate of dynamic evaluation is {self.rate}, expected one between 0 and 1: try {RATE}")
         if self.segment < 1:
             raise InvalidInput(f"segment is {self.segment}, expected at least 1: try {SEGMENT}")
 
-    def to_json(self) -> dict[str, float]:
-        """Return the fields as JSON-able values."""
-        return asdict(self)
+    def to_json(self) -> str:
+        """Return the fields as JSON; the same fields are always the same text."""
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
 
     @classmethod
-    def of(cls, model: Model, rate: bool | float, segment: int | None) -> "Dynamic | None":
-        """Return what a verb's arguments ask for; None where the model is not to learn.
+    def of(
+        cls, model: Model, rate: bool | float, segment: int | None, cache: bool = False, given: Tensor | None = None
+    ) -> "Dynamic | None":
+        """Return what a verb's arguments ask for; None where nothing is to be learned.
 
         Args:
             model: the model.
             rate: the learning rate; true for `RATE`, false for no learning.
-            segment: tokens or data of a step; where None `SEGMENT`, or half of what the model reads if that is less, and one
-                datum where data are no text.
+            segment: tokens or data of a segment; where None `SEGMENT`, or half of what the model reads if that is less, and
+                one datum where data are no text.
+            cache: whether counts of n-grams are mixed in.
+            given: tokens of a text that is counted before, (count,).
 
         Raises:
-            InvalidInput: if one is out of its range, or segments are asked for and no learning.
+            InvalidInput: if one is out of its range, or asked for without what it belongs to.
         """
-        if rate is False:
+        if given is not None and not cache:
+            raise InvalidInput("given is a text to count n-grams of, which is not asked for: give cache=True or --cache true")
+        if rate is False and not cache:
             if segment is not None:
                 raise InvalidInput("segment is for dynamic evaluation, which is not asked for: give dynamic=True or --dynamic")
             return None
+        if rate is not False and not rate > 0.0:
+            raise InvalidInput(f"the rate of dynamic evaluation is {rate}, expected one between 0 and 1: try {RATE}")
+        encoding = model.event.encoding
+        if cache and (encoding is None or encoding.period > 1):
+            raise InvalidInput(f"cache counts words, characters or bytes, and this is a model of {model.event}: leave it out")
         if segment is None:
-            encoding = model.event.encoding
             segment = 1 if encoding is None else max(1, min(SEGMENT * encoding.period, model.event.numel // 2))
-        return cls(RATE if rate is True else float(rate), segment)
+        digest = "" if given is None else digest_of(given)
+        return cls(RATE if rate is True else float(rate), segment, cache, digest)
+
+
+def digest_of(tokens: Tensor) -> str:
+    """Return the first half of the SHA-256 of tokens, (count,), as 64-bit whole numbers, least significant byte first."""
+    return hashlib.sha256(tokens.numpy().astype("<i8").tobytes()).hexdigest()[:32]
 
 
 class Learner:
@@ -125,6 +147,8 @@ class Learner:
 
     def learn(self, nats: Tensor) -> list[int]:
         """Take a step along the gradient of a loss, (); return its exceptions."""
+        if self.rate == 0.0:
+            return []
         gradient = self.gradient(nats)
         exceptions = self.exceptions(gradient)
         self.step(gradient, exceptions)

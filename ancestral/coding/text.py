@@ -13,7 +13,7 @@ from ancestral.coding import Damage, inflate
 from ancestral.coding.archive import take_varint, varint
 from ancestral.coding.coder import CHUNK_ELEMENTS, ModelCoder
 from ancestral.coding.entropy import Decoder, encode
-from ancestral.coding.frequencies import Floats, frequencies, unsafe_shifts
+from ancestral.coding.frequencies import Floats, Integers, frequencies, unsafe_shifts
 from ancestral.encoding import TextEncoding
 from ancestral.errors import InvalidInput, Unsupported
 from ancestral.models.autoregressive.sequence import SequenceModel
@@ -137,17 +137,21 @@ class TextCoder:
 
     def _coded(self, stretch: Stretch, log_pmf: Floats, more: bytes, most: int | None) -> tuple[int, bytes | None, float]:
         """Return what `encode` does, given log-probabilities, (count, levels), and what follows the code of the tokens."""
-        nats = -float(np.take_along_axis(log_pmf, stretch.tokens[:, None], axis=1).sum())
         if np.isnan(log_pmf).any():
             why = ", or it learns too fast; lower the rate" if self.settings else ""
             raise InvalidInput(f"{self.model.name} gives NaN: its weights are not usable{why}")
         unsafe = unsafe_shifts(log_pmf)
         shift = int(unsafe.argmin())
         if unsafe[shift]:
-            return 0, None, nats
-        code = encode([(stretch.tokens.astype(np.int32), frequencies(log_pmf, shift))])
+            return 0, None, nats_of(log_pmf, stretch.tokens)
+        table, nats = self._frequencies(log_pmf, shift, stretch.tokens)
+        code = encode([(stretch.tokens.astype(np.int32), table)])
         payload = varint(len(code)) + code + more + _pack(stretch.pieces)
         return shift, None if most is not None and len(payload) > most else payload, nats
+
+    def _frequencies(self, log_pmf: Floats, shift: int, tokens: Tokens) -> tuple[Integers, float]:
+        """Return the integer frequencies of tokens that are known, (count, levels), and the nats of the tokens."""
+        return frequencies(log_pmf, shift), nats_of(log_pmf, tokens)
 
     @torch.no_grad()
     def log_pmf(self, tokens: Tensor) -> Floats:
@@ -207,6 +211,11 @@ class TextCoder:
             return self.encoding.decode(tokens, pieces)
         except InvalidInput as error:  # bits that are no bytes
             raise Damage(str(error)) from error
+
+
+def nats_of(log_pmf: Floats, tokens: Tokens) -> float:
+    """Return the nats of tokens, (count,), given log-probabilities of all values, (count, levels)."""
+    return -float(np.take_along_axis(log_pmf, tokens[:, None], axis=1).sum())
 
 
 # Unknown pieces

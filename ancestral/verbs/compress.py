@@ -28,6 +28,7 @@ from ancestral.errors import InvalidInput
 from ancestral.files import replacing
 from ancestral.models.base import Model
 from ancestral.verbs.decompress import open_archive, track_data, zoo_names
+from ancestral.verbs.dynamic import given_tokens
 from ancestral.verbs.image_files import ImageFolder, open_images, pack_file, pack_names
 from ancestral.verbs.inputs import Named, Subject, batches, check_counts, open_data, open_model
 from ancestral.verbs.text_archive import TextFile, text_parts, text_problems, write_text
@@ -76,6 +77,8 @@ def compress(
     verify: bool = True,
     dynamic: bool | float = False,
     segment: int | None = None,
+    cache: bool = False,
+    given: str | Path | None = None,
     progress: bool = False,
 ) -> Compressed:
     """Compress data without loss, into a file that decodes on any machine that has the model.
@@ -100,6 +103,10 @@ def compress(
         dynamic: text only: whether the model goes on learning from the text as it codes, and so does who decodes; or at which
             rate. It takes several times as long, and what follows damage is lost.
         segment: with dynamic, tokens that are coded before they are learned; 32 where None, or what the model can take.
+        cache: text only: whether counts of the text's n-grams are mixed with the model's conditionals. What follows damage is
+            lost as well.
+        given: with cache, a file of text whose n-grams are counted before, or the name of a split of what the model was
+            trained on, such as train; who decodes must give the same.
         progress: show a progress bar.
 
     Raises:
@@ -108,10 +115,11 @@ def compress(
     """
     check_counts(limit=limit, chunk_size=chunk_size)
     subject = open_model(model)
-    learning = Dynamic.of(subject.model, dynamic, segment)
+    known = given_tokens(subject, given)
+    learning = Dynamic.of(subject.model, dynamic, segment, cache, known)
     text = None if isinstance(source, Tensor) else _open_text(subject, source, split, limit)
     if text is not None:
-        made = TextCoder(subject.model) if learning is None else DynamicCoder(subject.model, learning)
+        made = TextCoder(subject.model) if learning is None else DynamicCoder(subject.model, learning, known)
         return _compress_text(subject, text, made, Path(path), chunk_size, verify, progress)
     if learning is not None:
         raise InvalidInput(f"dynamic is for text, and {subject.name} is a model of {subject.model.event}: leave it out")

@@ -3,25 +3,59 @@
 import copy
 import math
 from collections.abc import Iterator
+from pathlib import Path
 
+import numpy as np
+import torch
 from torch import Tensor
 
+from ancestral.coding.dynamic import mixer_of
+from ancestral.coding.frequencies import PRECISION, cells_of
 from ancestral.coding.learning import Dynamic, Learner, read_segment, segments, window
 from ancestral.data.base import Split
+from ancestral.data.text import TokenSplit
+from ancestral.data.text_files import Span
 from ancestral.errors import InvalidInput, Unsupported
 from ancestral.models.autoregressive.base import AutoregressiveModel
 from ancestral.models.autoregressive.sequence import SequenceModel
 from ancestral.models.base import Model
-from ancestral.verbs.inputs import batches, processes, track
+from ancestral.verbs.inputs import Subject, batches, open_data, processes, track
 
 
-def dynamic_nats(model: Model, tokens: Tensor, dynamic: Dynamic, *, progress: bool = False) -> Iterator[Tensor]:
+def given_tokens(subject: Subject, given: str | Path | None) -> Tensor | None:
+    """Return the tokens of a text that both sides have, (count,): of a file, or of a split of what the model was trained on.
+
+    Args:
+        subject: the model.
+        given: the file, or the name of the split; None for no text.
+
+    Raises:
+        InvalidInput: if there is neither, or it is no text.
+    """
+    encoding = subject.model.event.encoding
+    if given is None:
+        return None
+    if encoding is None:
+        raise InvalidInput(f"given is a text, and {subject.name} is a model of {subject.model.event}: leave it out")
+    if Path(given).is_file():
+        parts = [encoding.encode(part) for part in encoding.parts(Span.whole(Path(given)).chunks())]
+        return torch.from_numpy(np.concatenate(parts).astype(np.int64))
+    part = open_data(None, subject).split(str(given))
+    if not isinstance(part, TokenSplit):
+        raise InvalidInput(f"given is {given!r}, which is no text: give a file, or a split of the text that was trained on")
+    return part.tokens.long()
+
+
+def dynamic_nats(
+    model: Model, tokens: Tensor, dynamic: Dynamic, *, given: Tensor | None = None, progress: bool = False
+) -> Iterator[Tensor]:
     """Yield -log p of the tokens of a text, segment by segment; after each the model learns from it.
 
     Args:
         model: an autoregressive model of text, which stays as it is: what learns is a copy.
         tokens: the text, (count,).
         dynamic: how it learns.
+        given: tokens of the text whose n-grams are counted before, (count,), where that is asked for.
         progress: show a progress bar.
 
     Yields:
@@ -35,10 +69,16 @@ def dynamic_nats(model: Model, tokens: Tensor, dynamic: Dynamic, *, progress: bo
         raise Unsupported(f"a {model.name} cannot learn from a text as it reads: take one of sequences, such as transformer")
     length, segment = window(model, dynamic.segment)
     learning = copy.deepcopy(model).resized(length).eval()
-    learner = _learner(learning, dynamic)
+    learner, mixer = _learner(learning, dynamic), mixer_of(learning, dynamic, given)
     found = segments(len(tokens), length, segment)
     for part in track(found, "learning", math.ceil(len(tokens) / segment), progress=progress):
-        yield _learned(learner, read_segment(learning, tokens, part)[1])[None]
+        raw, nats = read_segment(learning, tokens, part)
+        scored = _learned(learner, nats)
+        if mixer is not None:
+            known = tokens[part[1] : part[2]].long()
+            table = mixer.run(cells_of(learning.head(raw.detach()).log_pmf().double().cpu().numpy(), 0), known.tolist())
+            scored = -(torch.from_numpy(table).gather(1, known[:, None])[:, 0].double() / 2.0**PRECISION).log()
+        yield scored[None]
 
 
 def dynamic_scores(

@@ -17,7 +17,7 @@ from ancestral.data.text import TokenSplit
 from ancestral.errors import InvalidInput
 from ancestral.likelihood import Likelihood
 from ancestral.models.base import Model
-from ancestral.verbs.dynamic import dynamic_nats, dynamic_scores
+from ancestral.verbs.dynamic import dynamic_nats, dynamic_scores, given_tokens
 from ancestral.verbs.inputs import (
     Named,
     Subject,
@@ -95,6 +95,8 @@ def evaluate(
     context: int | None = None,
     dynamic: bool | float = False,
     segment: int | None = None,
+    cache: bool = False,
+    given: str | None = None,
     seed: int = 0,
     progress: bool = False,
 ) -> Evaluation:
@@ -115,6 +117,9 @@ def evaluate(
             rate. Autoregressive models only.
         segment: with dynamic, tokens of text that are scored before they are learned, 32 where None, or what the model can
             take; of other data, data, 1 where None.
+        cache: text only: whether counts of its n-grams, up to where it is read, are mixed with the model's conditionals.
+        given: with cache, a file of text whose n-grams are counted before, or the name of a split of what the model was
+            trained on, such as train.
         seed: seed of everything random.
         progress: show a progress bar.
 
@@ -132,7 +137,8 @@ def evaluate(
     data = open_data(data, subject)
     part = data.split(split)
     model = subject.model
-    learning = Dynamic.of(model, dynamic, segment)
+    known = given_tokens(subject, given)
+    learning = Dynamic.of(model, dynamic, segment, cache, known)
     if learning is not None and (context is not None or batch_size is not None):
         raise InvalidInput("context and batch_size are for models that stay as they are: leave them out, or dynamic")
     if isinstance(part, TokenSplit):
@@ -140,7 +146,9 @@ def evaluate(
         if learning is None:
             parts = token_nats(model, tokens, context=context, batch_size=batch_size, progress=progress)
         else:
-            parts = ((nats, torch.ones_like(nats)) for nats in dynamic_nats(model, tokens, learning, progress=progress))
+            parts = (
+                (nats, torch.ones_like(nats)) for nats in dynamic_nats(model, tokens, learning, given=known, progress=progress)
+            )
         return _of_text(subject, data, split, part, len(tokens), parts)
     if context is not None:
         raise InvalidInput(f"context= is for text, {data.name} is {data.event}: leave it out")

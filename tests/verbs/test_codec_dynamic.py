@@ -94,14 +94,67 @@ def test_chunks_make_no_difference_to_the_nats(learned: SequenceModel, text: Pat
     assert nats[0] == pytest.approx(nats[1], abs=1e-8)
 
 
-@pytest.mark.parametrize("capability", ["default", "avx2"])
-def test_another_process_decodes(capability: str, learned: SequenceModel, text: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("capability", "cache"), [("default", True), ("avx2", False)])
+def test_another_process_decodes(capability: str, cache: bool, learned: SequenceModel, text: Path, tmp_path: Path) -> None:
     store.save(learned, tmp_path / "run")
-    compress(learned, text, tmp_path / "a.anc", dynamic=RATE, chunk_size=52, verify=False)
+    compress(learned, text, tmp_path / "a.anc", dynamic=RATE, cache=cache, chunk_size=52, verify=False)
     code = "import sys; from ancestral import decompress; decompress(*sys.argv[1:3], model=sys.argv[3])"
     command = [sys.executable, "-c", code, *map(str, (tmp_path / "a.anc", tmp_path / "b.txt", tmp_path / "run"))]
     subprocess.run(command, check=True, env={"ATEN_CPU_CAPABILITY": capability, "OMP_NUM_THREADS": "2"})
     assert (tmp_path / "b.txt").read_bytes() == text.read_bytes()
+
+
+# Counts of n-grams
+
+
+@pytest.mark.parametrize("name", ["transformer", "bytenet"])
+def test_texts_come_back_with_counts_alone(name: str, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(HATS + MATS)
+    compress(model_of("byte", name), tmp_path / "a.txt", tmp_path / "a.anc", cache=True, chunk_size=40)
+    assert decompress(tmp_path / "a.anc", model=model_of("byte", name)).text == HATS + MATS
+
+
+def test_counts_make_a_text_that_repeats_itself_shorter(learned: SequenceModel, text: Path, tmp_path: Path) -> None:
+    alone, counted, both = (
+        compress(learned, text, tmp_path / f"{i}.anc", verify=False, chunk_size=52, **options)  # type: ignore[arg-type]
+        for i, options in enumerate(({}, {"cache": True}, {"cache": True, "dynamic": RATE}))
+    )
+    assert both.nats < counted.nats < 0.9 * alone.nats
+    assert counted.bytes == (tmp_path / "1.anc").stat().st_size
+
+
+def test_a_given_text_is_needed_to_decode(learned: SequenceModel, text: Path, tmp_path: Path) -> None:
+    (tmp_path / "known.txt").write_bytes(HATS * 3)
+    (tmp_path / "other.txt").write_bytes(HATS * 2)
+    archive = tmp_path / "a.anc"
+    cold = compress(learned, text, archive, cache=True)
+    warm = compress(learned, text, archive, cache=True, given=tmp_path / "known.txt", chunk_size=100)
+    assert warm.nats < 0.8 * cold.nats
+    assert decompress(archive, model=learned, given=tmp_path / "known.txt").text == text.read_bytes()
+    for given, match in ((None, "got none: give it with given="), (tmp_path / "other.txt", "got one of")):
+        with pytest.raises(InvalidInput, match=match):
+            decompress(archive, model=learned, given=given)
+
+
+def test_counting_goes_back_over_a_deflated_chunk(learned: SequenceModel, tmp_path: Path) -> None:
+    content = HATS * 2 + b"a" * 112 + HATS * 2
+    (tmp_path / "a.txt").write_bytes(content)
+    compress(learned, tmp_path / "a.txt", tmp_path / "a.anc", cache=True, chunk_size=112)
+    kinds = [chunk.kind == TEXT for chunk in read(memoryview((tmp_path / "a.anc").read_bytes())).chunks]
+    assert kinds == [True, False, True]
+    assert decompress(tmp_path / "a.anc", model=learned).text == content
+
+
+def test_what_does_not_go_together_is_refused(learned: SequenceModel, text: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "a.anc"
+    with pytest.raises(InvalidInput, match="give cache=True"):
+        compress(learned, text, archive, given=text)
+    with pytest.raises(InvalidInput, match="cache counts words, characters or bytes"):
+        compress(model_of("bit", "lstm-lm"), text, archive, cache=True)
+    with pytest.raises(InvalidInput, match="expected one between 0 and 1"):
+        compress(learned, text, archive, dynamic=0.0)
+    with pytest.raises(InvalidInput, match="given is a text"):
+        compress(create("fvsbn", Event.binary((4,))), torch.zeros(3, 4), archive, given=text)
 
 
 # Floats that differ
@@ -207,14 +260,22 @@ def test_versions(learned: SequenceModel, text: Path, tmp_path: Path) -> None:
     compress(learned, text, tmp_path / "b.anc", dynamic=RATE, verify=False)
     content = (tmp_path / "b.anc").read_bytes()
     assert content[3] == ADAPTIVE == 2
-    assert json.loads(read(memoryview(content)).header.settings) == {"dynamic": {"rate": RATE, "segment": 16}}
+    assert json.loads(read(memoryview(content)).header.settings) == {
+        "cache": False,
+        "given": "",
+        "rate": RATE,
+        "segment": 16,
+    }
     with pytest.raises(InvalidInput, match=r"of version b'\\x03', this program reads"):
         read(memoryview(content[:3] + b"\x03" + content[4:]))
 
 
+KNOWN = Dynamic(RATE, 16).to_json()
+
+
 @pytest.mark.parametrize(
     "settings",
-    ["{}", "[1]", "nonsense", '{"dynamic": {"rate": 0.1}, "x": 1}', '{"dynamic": {"rate": "a"}}', '{"dynamic": {"b": 1}}'],
+    ["{}", "[1]", "nonsense", KNOWN[:-1] + ',"x":1}', KNOWN.replace("16", '"a"'), KNOWN.replace("16", "0"), KNOWN + " "],
 )
 def test_settings_that_are_not_known_are_refused(settings: str, learned: SequenceModel) -> None:
     with pytest.raises(InvalidInput, match="update it"):
@@ -223,7 +284,7 @@ def test_settings_that_are_not_known_are_refused(settings: str, learned: Sequenc
 
 def test_forged_settings_are_refused(learned: SequenceModel, tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="reads 32 tokens at once"):
-        text_coder(learned, '{"dynamic": {"rate": 0.1, "segment": 1000000000}}')
+        text_coder(learned, KNOWN.replace("16", "1000000000"))
     with (tmp_path / "a.anc").open("wb") as file:
         Writer(file, Header("transformer", bytes(16), (4,), 3, bytes(4), "x" * 2000)).end(0, b"")
     with pytest.raises(InvalidInput, match="settings of 2000 bytes"):

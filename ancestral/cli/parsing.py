@@ -6,7 +6,6 @@ import json
 import os
 import re
 import sys
-import typing
 from argparse import SUPPRESS, Action, ArgumentError, RawDescriptionHelpFormatter
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -23,8 +22,11 @@ if TYPE_CHECKING:
     from ancestral.data import Data
     from ancestral.verbs.inputs import Subject
 
-_SWITCHED = re.compile(r"true|false|[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
-"""What can follow an option that is switched on by its name alone, and belongs to it."""
+_SWITCHED: dict[Any, re.Pattern[str]] = {
+    bool: re.compile(r"true|false", re.IGNORECASE),
+    bool | float: re.compile(r"true|false|[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE),
+}
+"""Types of options that are switched on by their name alone, and what can follow the name and belongs to it."""
 
 
 def make_parser(command: str, usage: str, description: str) -> ArgumentParser:
@@ -101,7 +103,8 @@ def parse(parser: ArgumentParser, argv: Sequence[str]) -> Namespace:
             continue
         name = "--data.name" if name == "--data" else name
         action = actions.get(name)
-        if not equals and _is_switch(action) and not (tokens and _SWITCHED.fullmatch(tokens[0])):
+        switched = _SWITCHED.get(getattr(action, "_typehint", None))
+        if not equals and switched and not (tokens and switched.fullmatch(tokens[0])):
             equals, value = "=", "true"
         options.append(f"{name}={_bracket(value, action)}" if equals else name)
         if not equals and action is not None and action.nargs != 0 and tokens:
@@ -124,11 +127,6 @@ def parse_object(parser: ArgumentParser, sections: dict[str, Any], where: str) -
     except ArgumentError as error:
         raise InvalidInput(f"{where}: {explain(parser, error)}") from error
     return {name: given(parsed.get(name)) for name in sections}
-
-
-def _is_switch(action: Action | None) -> bool:
-    """Return whether an option is switched on by its name alone, and takes a number as well."""
-    return typing.get_args(getattr(action, "_typehint", None)) == (bool, float)
 
 
 def _bracket(value: str, action: Any) -> str:

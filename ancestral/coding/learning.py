@@ -89,7 +89,7 @@ class Dynamic:
             InvalidInput: if one is out of its range, or asked for without what it belongs to.
         """
         if given is not None and not cache:
-            raise InvalidInput("given is a text to count n-grams of, which is not asked for: give cache=True or --cache true")
+            raise InvalidInput("given is a text to count n-grams of, which is not asked for: give cache=True or --cache")
         if rate is False and not cache:
             if segment is not None:
                 raise InvalidInput("segment is for dynamic evaluation, which is not asked for: give dynamic=True or --dynamic")

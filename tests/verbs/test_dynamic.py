@@ -104,4 +104,7 @@ def test_a_switch_stands_alone_or_takes_a_rate(tmp_path: Path) -> None:
         (["--dynamic=0.5"], 0.5),
     ):
         assert parse(parser, argv).dynamic == expected
+    for argv, expected in ((["--cache"], True), (["--cache", "--seed", "3"], True), (["--cache", "false"], False)):
+        assert parse(parser, argv).cache == expected
+
     assert main(["evaluate", str(tmp_path), "--dynamic", "x"]) == 2

@@ -120,10 +120,10 @@ def work(given: argparse.Namespace) -> dict[str, float]:
 # In the process that compares them
 
 
-def run(setting: Setting, worker: str, *arguments: str) -> dict[str, float]:
-    """Run this file as a worker under a setting, and return what it printed."""
+def run(setting: Setting, worker: str, *arguments: str, module: str = "benchmarks.codec_pairs") -> dict[str, float]:
+    """Run a module, this file or one like it, as a worker under a setting, and return what it printed."""
     environment = {**os.environ, **setting.environment, "OMP_NUM_THREADS": str(setting.threads), "PYTHONPATH": str(ROOT)}
-    command = [setting.python, "-m", "benchmarks.codec_pairs", "--worker", worker, *arguments, "--batch", str(setting.batch)]
+    command = [setting.python, "-m", module, "--worker", worker, *arguments, "--batch", str(setting.batch)]
     command += ["--compiled"] if setting.compiled else []
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:

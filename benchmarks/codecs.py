@@ -5,16 +5,13 @@ python -m benchmarks.codecs --data mnist --save                   put one table 
 """
 
 import argparse
-import bz2
 import io
 import json
-import lzma
 import math
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +22,7 @@ from PIL import Image
 
 from ancestral.data import load
 from ancestral.event import Event
+from ancestral.verbs.baselines import Codec, stream_codecs
 from ancestral.verbs.compress import compress
 from ancestral.verbs.decompress import decompress
 from ancestral.verbs.inputs import open_model
@@ -68,7 +66,7 @@ def _table(data: str, entry: Entry, count: int | None) -> dict[str, Any]:
     of_images = _image_codecs("L" if images[0].ndim == 2 else "RGB")
     timed = [(f"{codec.name}, each image", _run(codec, images)) for codec in of_images]
     timed += [(f"{codec.name}, all as one image", _run(codec, [mosaic(images)])) for codec in of_images]
-    timed += [(f"{codec.name}, all as one", _run(codec, [stream])) for codec in _stream_codecs()]
+    timed += [(f"{codec.name}, all as one", _run(codec, [stream])) for codec in stream_codecs()]
     best = min(size for _, (size, _, _) in timed)
     with tempfile.TemporaryDirectory() as place:
         path = Path(place) / "a.anc"
@@ -122,21 +120,6 @@ def mosaic(images: Sequence[Pixels]) -> Pixels:
 # Codecs
 
 
-@dataclass(frozen=True)
-class Codec:
-    """A lossless codec.
-
-    Args:
-        name: heading in the table.
-        encode: from an image, or a stream of bytes, to its code.
-        decode: back.
-    """
-
-    name: str
-    encode: Callable[[Any], bytes]
-    decode: Callable[[bytes], Any]
-
-
 def _run(codec: Codec, items: Sequence[Any]) -> tuple[int, float, float]:
     """Return bytes, seconds of encoding and seconds of decoding, or raise unless everything comes back."""
     begun = time.perf_counter()
@@ -173,29 +156,6 @@ def _save(image: Pixels, form: str, **options: Any) -> bytes:
         picture = picture.convert("1")
     picture.save(file, form, **options)
     return file.getvalue()
-
-
-def _stream_codecs() -> list[Codec]:
-    """Return the codecs of bytes that can be had here."""
-    strong = lzma.PRESET_EXTREME | 9
-    found = [
-        Codec("xz -9e", lambda content: lzma.compress(content, preset=strong), lzma.decompress),
-        Codec("bzip2 -9", lambda content: bz2.compress(content, 9), bz2.decompress),
-    ]
-    try:
-        import brotli
-    except ImportError:
-        pass
-    else:
-        found.append(Codec("brotli -q 11", lambda x: brotli.compress(x, quality=11, lgwin=24), brotli.decompress))
-    try:
-        import zstandard
-    except ImportError:
-        pass
-    else:
-        archiver, reader = zstandard.ZstdCompressor(level=22), zstandard.ZstdDecompressor()
-        found.append(Codec("zstd --ultra -22", archiver.compress, reader.decompress))
-    return found
 
 
 def main() -> int:

@@ -2,12 +2,12 @@
 
 import dataclasses
 import inspect
-import itertools
 import json
 import os
 import re
 import sys
 from argparse import SUPPRESS, Action, ArgumentError, RawDescriptionHelpFormatter
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,12 @@ from ancestral.errors import InvalidInput, near_matches
 if TYPE_CHECKING:
     from ancestral.data import Data
     from ancestral.verbs.inputs import Subject
+
+_SWITCHED: dict[Any, re.Pattern[str]] = {
+    bool: re.compile(r"true|false", re.IGNORECASE),
+    bool | float: re.compile(r"true|false|[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE),
+}
+"""Types of options that are switched on by their name alone, and what can follow the name and belongs to it."""
 
 
 def make_parser(command: str, usage: str, description: str) -> ArgumentParser:
@@ -95,17 +101,21 @@ def parse(parser: ArgumentParser, argv: Sequence[str]) -> Namespace:
     actions = {option: action for action in parser._actions for option in action.option_strings}
     positionals: list[str] = []
     options: list[str] = []
-    tokens = iter(argv)
-    for token in tokens:
+    tokens = deque(argv)
+    while tokens:
+        token = tokens.popleft()
         name, equals, value = token.partition("=")
         if not token.startswith("-"):
             positionals.append(token)
             continue
         name = "--data.name" if name == "--data" else name
         action = actions.get(name)
+        switched = _SWITCHED.get(getattr(action, "_typehint", None))
+        if not equals and switched and not (tokens and switched.fullmatch(tokens[0])):
+            equals, value = "=", "true"
         options.append(f"{name}={_bracket(value, action)}" if equals else name)
-        if not equals and action is not None and action.nargs != 0:
-            options.extend(_bracket(value, action) for value in itertools.islice(tokens, 1))
+        if not equals and action is not None and action.nargs != 0 and tokens:
+            options.append(_bracket(tokens.popleft(), action))
     try:
         # Arguments go first: argparse takes none after an option where one may be left out.
         return parser.parse_args([*positionals, *options], defaults=False)

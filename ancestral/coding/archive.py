@@ -16,14 +16,15 @@ from ancestral.coding import Damage
 from ancestral.errors import InvalidInput
 
 MAGIC = b"ANC"
-ARCHIVE = 0x01
-"""Fourth byte of the file: its version; that of a file of a single datum is another, see `coding.single`."""
+ARCHIVE, ADAPTIVE = 0x01, 0x02
+"""Fourth byte of the file: its version, the second where the model adapts as it codes; that of a file of a single datum is
+another, see `coding.single`."""
 END, CODED, PLAIN, NAMES, OTHER, TEXT, PLAIN_TEXT = range(7)
 """Kinds of chunks: the end; data coded by the model; data deflated as they are; names of the data; another file."""
 KINDS = (CODED, PLAIN, NAMES, OTHER, TEXT, PLAIN_TEXT)
 """Kinds that have a payload."""
 KEY_BYTES, SALT_BYTES, DIGEST_BYTES, TOTAL_DIGEST_BYTES = 16, 4, 4, 16
-MAX_NAME, MAX_AXES = 255, 8
+MAX_NAME, MAX_AXES, MAX_SETTINGS = 255, 8, 1023
 _MAX_VARINT_BYTES = 9
 _CRC_START = 0xFFFF
 _SEARCH = 8
@@ -47,6 +48,7 @@ class Header:
         shape: of a datum.
         levels: values of an entry.
         salt: what ties chunks to this archive.
+        settings: how the model adapts as it codes, as JSON; empty where it does not.
     """
 
     model: str
@@ -54,6 +56,7 @@ class Header:
     shape: tuple[int, ...]
     levels: int
     salt: bytes
+    settings: str = ""
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,9 @@ class Writer:
         name = header.model.encode()[:MAX_NAME]
         body = varint(len(name)) + name + header.key + header.salt
         body += varint(len(header.shape)) + b"".join(map(varint, header.shape)) + varint(header.levels)
-        start = MAGIC + bytes([ARCHIVE])
+        if header.settings:
+            body += varint(len(header.settings.encode())) + header.settings.encode()
+        start = MAGIC + bytes([ADAPTIVE if header.settings else ARCHIVE])
         file.write(start + body + zlib.crc32(start + body).to_bytes(4, "big"))
 
     def add(self, chunk: Chunk) -> None:
@@ -200,13 +205,15 @@ def read(buffer: memoryview) -> Contents:
     """
     if bytes(buffer[:3]) != MAGIC:
         raise InvalidInput(f"not an archive of ancestral: it begins with {bytes(buffer[:4])!r}, expected {MAGIC!r}")
-    if buffer[3:4] != bytes([ARCHIVE]):
+    version = bytes(buffer[3:4])
+    if version not in (bytes([ARCHIVE]), bytes([ADAPTIVE])):
         raise InvalidInput(
-            f"this archive is of version {bytes(buffer[3:4])!r}, this program reads {bytes([ARCHIVE])!r}: update it"
+            f"this archive is of version {version!r}, this program reads {bytes([ARCHIVE])!r} and {bytes([ADAPTIVE])!r}:"
+            " update it"
         )
     reader = _Reader(buffer, 4)
     try:
-        contents = Contents(_header(reader))
+        contents = Contents(_header(reader, adaptive=version == bytes([ADAPTIVE])))
     except Damage as damage:
         raise InvalidInput(f"the header of the archive is damaged ({damage}): nothing can be read without it") from damage
     for item in _chunks(reader):
@@ -221,7 +228,7 @@ def read(buffer: memoryview) -> Contents:
     return contents
 
 
-def _header(reader: _Reader) -> Header:
+def _header(reader: _Reader, *, adaptive: bool) -> Header:
     length = reader.varint()
     if length > MAX_NAME:
         raise Damage(f"a name of {length} bytes")
@@ -231,10 +238,14 @@ def _header(reader: _Reader) -> Header:
     if axes > MAX_AXES:
         raise Damage(f"{axes} axes")
     shape, levels = tuple(reader.varint() for _ in range(axes)), reader.varint()
+    size = reader.varint() if adaptive else 0
+    if size > MAX_SETTINGS:
+        raise Damage(f"settings of {size} bytes")
+    settings = bytes(reader.take(size)).decode(errors="replace")
     end = reader.at
     if bytes(reader.take(4)) != zlib.crc32(reader.buffer[:end]).to_bytes(4, "big"):
         raise Damage("its checksum is wrong")
-    return Header(name.decode(errors="replace"), key, shape, levels, salt)
+    return Header(name.decode(errors="replace"), key, shape, levels, salt, settings)
 
 
 def _chunks(reader: _Reader) -> Iterator[Chunk | str | tuple[int, bytes]]:

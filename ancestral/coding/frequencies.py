@@ -100,8 +100,22 @@ def frequencies(log_pmf: Floats, shift: int | Integers) -> Integers:
 
 
 def _frequencies(log_pmf: Floats, offset: Floats) -> Integers:
-    table, levels = weights(), log_pmf.shape[1]
-    cells = np.floor(np.maximum(log_pmf, _LOWEST) * GRID + offset).astype(np.int64)
+    return of_cells(_cells(log_pmf, offset))
+
+
+def cells_of(log_pmf: Floats, shift: int) -> Integers:
+    """Return the cells that log-probabilities, (n, K), are in, with one offset of the grid, see `frequencies`; (n, K)."""
+    return _cells(log_pmf, np.float64((shift + 0.5) / SHIFTS))
+
+
+def _cells(log_pmf: Floats, offset: Floats | np.float64) -> Integers:
+    cells: Integers = np.floor(np.maximum(log_pmf, _LOWEST) * GRID + offset).astype(np.int64)
+    return cells
+
+
+def of_cells(cells: Integers) -> Integers:
+    """Return the integer frequencies of values whose log-probabilities are in given cells, see `frequencies`; (n, K)."""
+    table, levels = weights(), cells.shape[1]
     likeliest = cells.argmax(axis=1)
     distance = np.take_along_axis(cells, likeliest[:, None], axis=1) - cells
     weight = table[np.minimum(distance, len(table) - 1)]

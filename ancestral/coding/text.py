@@ -13,7 +13,7 @@ from ancestral.coding import Damage, inflate
 from ancestral.coding.archive import take_varint, varint
 from ancestral.coding.coder import CHUNK_ELEMENTS, ModelCoder
 from ancestral.coding.entropy import Decoder, encode
-from ancestral.coding.frequencies import Floats, frequencies, unsafe_shifts
+from ancestral.coding.frequencies import Floats, Integers, frequencies, unsafe_shifts
 from ancestral.encoding import TextEncoding
 from ancestral.errors import InvalidInput, Unsupported
 from ancestral.models.autoregressive.sequence import SequenceModel
@@ -75,6 +75,19 @@ class TextCoder:
         self.chunk_size = max(1, size // encoding.period) * encoding.period
         self._sized = self.model if self.length == model.event.numel else self.model.resized(self.length)
 
+    @property
+    def settings(self) -> str:
+        """How the model adapts as it codes, as JSON; empty where it does not."""
+        return ""
+
+    @property
+    def in_order(self) -> bool:
+        """Whether a chunk can only be decoded after those before it."""
+        return bool(self.settings)
+
+    def begin(self) -> None:
+        """Begin a text: forget what was learned from another."""
+
     # Text to stretches
 
     def stretches(self, text: Iterable[bytes], size: int | None = None) -> Iterator[Stretch]:
@@ -110,20 +123,35 @@ class TextCoder:
     # Stretches to code, and back
 
     @torch.no_grad()
-    def encode(self, stretch: Stretch) -> tuple[int, bytes | None, float]:
+    def encode(self, stretch: Stretch, most: int | None = None) -> tuple[int, bytes | None, float]:
         """Code a stretch.
 
+        Args:
+            stretch: the stretch.
+            most: bytes of the code, at most; any number where None.
+
         Returns:
-            The offset of the grid, the code (None where no offset is safe), and the nats of the tokens.
+            The offset of the grid, the code (None where no offset is safe, or it takes more bytes), and the tokens' nats.
         """
-        log_pmf = self.log_pmf(torch.from_numpy(stretch.tokens))
-        nats = -float(np.take_along_axis(log_pmf, stretch.tokens[:, None], axis=1).sum())
+        return self._coded(stretch, self.log_pmf(torch.from_numpy(stretch.tokens)), b"", most)
+
+    def _coded(self, stretch: Stretch, log_pmf: Floats, more: bytes, most: int | None) -> tuple[int, bytes | None, float]:
+        """Return what `encode` does, given log-probabilities, (count, levels), and what follows the code of the tokens."""
+        if np.isnan(log_pmf).any():
+            why = ", or it learns too fast; lower the rate" if self.settings else ""
+            raise InvalidInput(f"{self.model.name} gives NaN: its weights are not usable{why}")
         unsafe = unsafe_shifts(log_pmf)
         shift = int(unsafe.argmin())
         if unsafe[shift]:
-            return 0, None, nats
-        code = encode([(stretch.tokens.astype(np.int32), frequencies(log_pmf, shift))])
-        return shift, varint(len(code)) + code + _pack(stretch.pieces), nats
+            return 0, None, nats_of(log_pmf, stretch.tokens)
+        table, nats = self._frequencies(log_pmf, shift, stretch.tokens)
+        code = encode([(stretch.tokens.astype(np.int32), table)])
+        payload = varint(len(code)) + code + more + _pack(stretch.pieces)
+        return shift, None if most is not None and len(payload) > most else payload, nats
+
+    def _frequencies(self, log_pmf: Floats, shift: int, tokens: Tokens) -> tuple[Integers, float]:
+        """Return the integer frequencies of tokens that are known, (count, levels), and the nats of the tokens."""
+        return frequencies(log_pmf, shift), nats_of(log_pmf, tokens)
 
     @torch.no_grad()
     def log_pmf(self, tokens: Tensor) -> Floats:
@@ -156,7 +184,7 @@ class TextCoder:
             Damage: if one is not the code of a text.
         """
         counts = [count for count, _, _ in chunks]
-        opened = [_open(code) for _, _, code in chunks]
+        opened = [open_code(memoryview(code)) for _, _, code in chunks]
         decoders = [Decoder(code) for code, _ in opened]
         shifts = [shift for _, shift, _ in chunks]
         model, n = self._sized, len(chunks)
@@ -183,6 +211,11 @@ class TextCoder:
             return self.encoding.decode(tokens, pieces)
         except InvalidInput as error:  # bits that are no bytes
             raise Damage(str(error)) from error
+
+
+def nats_of(log_pmf: Floats, tokens: Tokens) -> float:
+    """Return the nats of tokens, (count,), given log-probabilities of all values, (count, levels)."""
+    return -float(np.take_along_axis(log_pmf, tokens[:, None], axis=1).sum())
 
 
 # Unknown pieces
@@ -216,9 +249,9 @@ def _unpack(content: memoryview, count: int) -> list[bytes]:
     return pieces
 
 
-def _open(payload: bytes) -> tuple[bytes, memoryview]:
-    """Return the code of the tokens, and what the unknown ones are, of a chunk's payload."""
-    size, left = take_varint(memoryview(payload))
+def open_code(payload: memoryview) -> tuple[bytes, memoryview]:
+    """Return the bytes that have their number before them at the beginning of a payload, and what follows."""
+    size, left = take_varint(payload)
     if size > len(left):
-        raise Damage(f"a code of {size} bytes in a chunk of {len(payload)}")
+        raise Damage(f"a code of {size} bytes where {len(left)} are left")
     return bytes(left[:size]), left[size:]

@@ -1,13 +1,18 @@
-"""Baselines that any model of images should beat: independent pixels, and lossless image codecs."""
+"""Baselines that any model should beat: of images independent pixels and lossless codecs, of texts general compressors."""
 
+import bz2
 import io
+import lzma
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ancestral.data import Data
+from ancestral.data.text import TokenSplit
 from ancestral.errors import InvalidInput
 from ancestral.verbs.evaluate import Moments
 
@@ -21,7 +26,7 @@ class Baseline:
 
     Args:
         name: what it is.
-        bits_per_dim: mean over the data, in bits per entry.
+        bits_per_dim: mean over the data, in bits per entry; of texts, in bits per byte.
         standard_error: of the mean over the data; None where data are not coded one by one.
     """
 
@@ -81,6 +86,79 @@ def codecs(data: Data, split: str = "test") -> list[Baseline]:
         found.append(Baseline(f"{name}, all images in one file", whole, None))
         found.append(Baseline(f"{name}, a file for each image", moments.mean, moments.standard_error))
     return found
+
+
+@dataclass(frozen=True)
+class Codec:
+    """A lossless codec.
+
+    Args:
+        name: heading in a table.
+        encode: from an image, or a stream of bytes, to its code.
+        decode: back.
+    """
+
+    name: str
+    encode: Callable[[Any], bytes]
+    decode: Callable[[bytes], Any]
+
+
+def stream_codecs() -> list[Codec]:
+    """Return the codecs of bytes that can be had here: xz and bzip2; brotli and zstd where their packages are installed."""
+    strong = lzma.PRESET_EXTREME | 9
+    found = [
+        Codec("xz -9e", lambda content: lzma.compress(content, preset=strong), lzma.decompress),
+        Codec("bzip2 -9", lambda content: bz2.compress(content, 9), bz2.decompress),
+    ]
+    try:
+        import brotli
+    except ImportError:
+        pass
+    else:
+        found.append(Codec("brotli -q 11", lambda x: brotli.compress(x, quality=11, lgwin=24), brotli.decompress))
+    try:
+        import zstandard
+    except ImportError:
+        pass
+    else:
+        archiver, reader = zstandard.ZstdCompressor(level=22), zstandard.ZstdDecompressor()
+        found.append(Codec("zstd --ultra -22", archiver.compress, reader.decompress))
+    return found
+
+
+def text_codecs(data: Data, split: str = "test") -> list[Baseline]:
+    """Return the cost of a split of text under general compressors, as one file of that text alone, and after training's.
+
+    After the training text means the size of a file of both less that of a file of training alone: what a compressor makes of
+    the split that has just seen the training text, as far as its window reaches (bzip2's is 900,000 bytes).
+
+    Args:
+        data: a text with a split "train".
+        split: the split that is read.
+
+    Raises:
+        InvalidInput: if the data are no text, or their text is not known to the byte.
+    """
+    train, text = _bytes(data, "train"), _bytes(data, split)
+    found = []
+    for codec in stream_codecs():
+        alone = len(codec.encode(text))
+        after = len(codec.encode(train + text)) - len(codec.encode(train))
+        found.append(Baseline(f"{codec.name}, the split alone", 8 * alone / len(text), None))
+        found.append(Baseline(f"{codec.name}, after the training text", 8 * after / len(text), None))
+    return found
+
+
+def _bytes(data: Data, split: str) -> bytes:
+    part, encoding = data.split(split), data.event.encoding
+    if encoding is None or not isinstance(part, TokenSplit):
+        raise InvalidInput(f"{data.name} is {data.event}, expected text: name a text")
+    if part.unknown_nats:
+        raise InvalidInput(
+            f"the split {split!r} of {data.name} has pieces that its encoding does not know, so that its bytes are not known:"
+            " load it at another level"
+        )
+    return encoding.decode(part.tokens)
 
 
 def _all(data: Data, split: str) -> Tensor:

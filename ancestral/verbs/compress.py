@@ -1,5 +1,6 @@
 """Lossless compression with any model whose conditionals are exact, into files that decode on another machine."""
 
+import functools
 import hashlib
 import math
 import time
@@ -16,6 +17,8 @@ from ancestral.coding import Damage
 from ancestral.coding.archive import CODED, NAMES, OTHER, PLAIN, SALT_BYTES, Chunk, Header, Writer, digest, read
 from ancestral.coding.coder import ModelCoder
 from ancestral.coding.decoding import data_chunks, decode_chunks, kept_chunks, places
+from ancestral.coding.dynamic import DynamicCoder
+from ancestral.coding.learning import Dynamic
 from ancestral.coding.originals import Batch
 from ancestral.coding.single import is_single, pack_single, unpack_single
 from ancestral.coding.text import TextCoder
@@ -25,6 +28,7 @@ from ancestral.errors import InvalidInput
 from ancestral.files import replacing
 from ancestral.models.base import Model
 from ancestral.verbs.decompress import open_archive, track_data, zoo_names
+from ancestral.verbs.dynamic import given_tokens
 from ancestral.verbs.image_files import ImageFolder, open_images, pack_file, pack_names
 from ancestral.verbs.inputs import Named, Subject, batches, check_counts, open_data, open_model
 from ancestral.verbs.text_archive import TextFile, text_parts, text_problems, write_text
@@ -71,6 +75,10 @@ def compress(
     limit: int | None = None,
     chunk_size: int | None = None,
     verify: bool = True,
+    dynamic: bool | float = False,
+    segment: int | None = None,
+    cache: bool = False,
+    given: str | Path | None = None,
     progress: bool = False,
 ) -> Compressed:
     """Compress data without loss, into a file that decodes on any machine that has the model.
@@ -92,6 +100,13 @@ def compress(
         chunk_size: data of a chunk, or tokens of a text: what is lost at most to one damaged byte, and decoded at least to see
             one datum; a size that fits in memory where None.
         verify: decode the archive and compare before it takes its place.
+        dynamic: text only: whether the model goes on learning from the text as it codes, and so does who decodes; or at which
+            rate. It takes several times as long, and what follows damage is lost.
+        segment: with dynamic, tokens that are coded before they are learned; 32 where None, or what the model can take.
+        cache: text only: whether counts of the text's n-grams are mixed with the model's conditionals. What follows damage is
+            lost as well.
+        given: with cache, a file of text whose n-grams are counted before, or the name of a split of what the model was
+            trained on, such as train; who decodes must give the same.
         progress: show a progress bar.
 
     Raises:
@@ -100,9 +115,14 @@ def compress(
     """
     check_counts(limit=limit, chunk_size=chunk_size)
     subject = open_model(model)
+    known = given_tokens(subject, given)
+    learning = Dynamic.of(subject.model, dynamic, segment, cache, known)
     text = None if isinstance(source, Tensor) else _open_text(subject, source, split, limit)
     if text is not None:
-        return _compress_text(subject, text, Path(path), chunk_size, verify, progress)
+        made = TextCoder(subject.model) if learning is None else DynamicCoder(subject.model, learning, known)
+        return _compress_text(subject, text, made, Path(path), chunk_size, verify, progress)
+    if learning is not None:
+        raise InvalidInput(f"dynamic is for text, and {subject.name} is a model of {subject.model.event}: leave it out")
     coder = ModelCoder(subject.model)
     size = min(chunk_size or coder.chunk_size, coder.chunk_size)
     data = _open_source(subject, source, condition, split, limit, size)
@@ -152,14 +172,20 @@ def _open_text(subject: Subject, source: Data | str | Path, split: str, limit: i
 
 
 def _compress_text(
-    subject: Subject, text: TextFile | TokenSplit, path: Path, chunk_size: int | None, verify: bool, progress: bool
+    subject: Subject,
+    text: TextFile | TokenSplit,
+    coder: TextCoder,
+    path: Path,
+    chunk_size: int | None,
+    verify: bool,
+    progress: bool,
 ) -> Compressed:
-    coder = TextCoder(subject.model)
     started = time.perf_counter()
     with replacing(path) as temporary:
         with temporary.open("wb") as file:
             parts = text_parts(text, coder, progress=progress)
-            written = write_text(file, lambda original: _header(subject, coder.coder, original), coder, parts, chunk_size)
+            header = functools.partial(_header, subject, coder.coder, settings=coder.settings)
+            written = write_text(file, header, coder, parts, chunk_size)
         encoded = time.perf_counter()
         if verify:
             problems = text_problems(open_archive(temporary), coder, written, progress=progress)
@@ -280,10 +306,10 @@ def _write_archive(file: BinaryIO, subject: Subject, coder: ModelCoder, data: _S
     return written
 
 
-def _header(subject: Subject, coder: ModelCoder, original: bytes) -> Header:
+def _header(subject: Subject, coder: ModelCoder, original: bytes, settings: str = "") -> Header:
     salt = hashlib.sha256(original).digest()[:SALT_BYTES]
     name = subject.name if subject.name in zoo_names() else coder.model.name  # a path would mean nothing elsewhere
-    return Header(name, coder.key, coder.event.shape, coder.levels, salt)
+    return Header(name, coder.key, coder.event.shape, coder.levels, salt, settings)
 
 
 def _kept(images: ImageFolder | None) -> Iterator[tuple[int, int, bytes]]:

@@ -18,11 +18,13 @@ from ancestral.coding import Damage
 from ancestral.coding.archive import NAMES, TOTAL_DIGEST_BYTES, Chunk, Contents, read
 from ancestral.coding.coder import ModelCoder, model_key
 from ancestral.coding.decoding import data_chunks, decode_chunks, kept_chunks, places
+from ancestral.coding.dynamic import text_coder
 from ancestral.coding.originals import Batch
 from ancestral.coding.single import is_single, unpack_single
 from ancestral.coding.text import TextCoder
 from ancestral.errors import InvalidInput
 from ancestral.files import replacing
+from ancestral.verbs.dynamic import given_tokens
 from ancestral.verbs.image_files import NamedImage, unpack_file, unpack_names, write_images
 from ancestral.verbs.inputs import Named, open_model, track
 from ancestral.verbs.text_archive import is_text, read_text
@@ -70,6 +72,7 @@ def decompress(
     index: Sequence[int] | int | None = None,
     recover: bool = False,
     max_bytes: int = MAX_BYTES,
+    given: str | Path | None = None,
     progress: bool = False,
 ) -> Restored:
     """Return what was compressed, to the bit.
@@ -84,6 +87,7 @@ def decompress(
             decoded. All where None.
         recover: return what is intact where something is damaged, in place of raising; `Restored.problems` says what is lost.
         max_bytes: bytes of decoded data that are accepted, of those that are asked for, each with 8 bytes for its place.
+        given: the text that was given to `compress`: a file, or the name of a split of what the model was trained on.
         progress: show a progress bar.
 
     Raises:
@@ -93,7 +97,7 @@ def decompress(
     path = Path(path)
     wanted = None if index is None else {index} if isinstance(index, int) else set(index)
     try:
-        restored = restore(open_archive(path), model, wanted, max_bytes, progress)
+        restored = restore(open_archive(path), model, wanted, max_bytes, progress, given)
     except OSError as error:
         raise InvalidInput(f"cannot read {path} ({error.strerror or error}): give the name of an archive") from error
     except InvalidInput as error:
@@ -130,6 +134,7 @@ def restore(
     index: set[int] | None = None,
     max_bytes: int = MAX_BYTES,
     progress: bool = False,
+    given: str | Path | None = None,
 ) -> Restored:
     """Return what is intact of an archive's bytes; `Restored.problems` says what is not. See `decompress`.
 
@@ -154,7 +159,8 @@ def restore(
     if is_text(contents):
         if index is not None:
             raise InvalidInput("it holds a text, which has no data at places: leave index out")
-        return _restore_text(contents, TextCoder(subject.model), max_bytes, progress)
+        coder = text_coder(subject.model, header.settings, given_tokens(subject, given))
+        return _restore_text(contents, coder, max_bytes, progress)
     return _restore(contents, ModelCoder(subject.model), index, max_bytes, progress)
 
 

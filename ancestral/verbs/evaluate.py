@@ -10,12 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ancestral.coding.learning import Dynamic
 from ancestral.data import Data
 from ancestral.data.base import Split
 from ancestral.data.text import TokenSplit
 from ancestral.errors import InvalidInput
 from ancestral.likelihood import Likelihood
 from ancestral.models.base import Model
+from ancestral.verbs.dynamic import dynamic_nats, dynamic_scores, given_tokens
 from ancestral.verbs.inputs import (
     Named,
     Subject,
@@ -91,6 +93,10 @@ def evaluate(
     batch_size: int | None = None,
     limit: int | None = None,
     context: int | None = None,
+    dynamic: bool | float = False,
+    segment: int | None = None,
+    cache: bool = False,
+    given: str | None = None,
     seed: int = 0,
     progress: bool = False,
 ) -> Evaluation:
@@ -107,11 +113,23 @@ def evaluate(
         limit: examples used, the first ones; all where None.
         context: text only: tokens that each token is given at least, by windows that overlap. Where None all tokens before
             it, by models that carry their state from window to window (lstm-lm), and else those of its window.
+        dynamic: whether the model goes on learning from the data as it reads them, in their order, as a copy; or at which
+            rate. Autoregressive models only.
+        segment: with dynamic, tokens of text that are scored before they are learned, 32 where None, or what the model can
+            take; of other data, data, 1 where None.
+        cache: text only: whether counts of its n-grams, up to where it is read, are mixed with the model's conditionals.
+        given: with cache, a file of text whose n-grams are counted before, or the name of a split of what the model was
+            trained on, such as train.
         seed: seed of everything random.
         progress: show a progress bar.
 
     Raises:
         InvalidInput: if there is no such model or split, or they do not fit.
+        Unsupported: if the model cannot learn as it reads, and is asked to.
+
+    References:
+        Dynamic Evaluation of Neural Sequence Models (Krause et al., 2018), https://arxiv.org/abs/1709.07432. What differs is
+        said of `coding.learning.Learner`.
     """
     began = time.perf_counter()
     check_counts(batch_size=batch_size, limit=limit)
@@ -119,12 +137,26 @@ def evaluate(
     data = open_data(data, subject)
     part = data.split(split)
     model = subject.model
+    known = given_tokens(subject, given)
+    learning = Dynamic.of(model, dynamic, segment, cache, known)
+    if learning is not None and (context is not None or batch_size is not None):
+        raise InvalidInput("context and batch_size are for models that stay as they are: leave them out, or dynamic")
     if isinstance(part, TokenSplit):
-        return _of_text(subject, data, split, part, context, batch_size, limit, progress)
+        tokens = part.tokens if limit is None else part.tokens[: limit * part.length]
+        if learning is None:
+            parts = token_nats(model, tokens, context=context, batch_size=batch_size, progress=progress)
+        else:
+            parts = (
+                (nats, torch.ones_like(nats)) for nats in dynamic_nats(model, tokens, learning, given=known, progress=progress)
+            )
+        return _of_text(subject, data, split, part, len(tokens), parts)
     if context is not None:
         raise InvalidInput(f"context= is for text, {data.name} is {data.event}: leave it out")
     likelihood = likelihood_of(model, samples)
-    values = _values(model, part, likelihood, batch_size, limit, seed, progress)
+    if learning is None:
+        values = _values(model, part, likelihood, batch_size, limit, seed, progress)
+    else:
+        values = ({"nats": nats} for nats in dynamic_scores(model, part, learning, limit=limit, progress=progress))
     moments = _moments(values)
     has_likelihood = model.can("log_prob") and likelihood.kind != "none"
     nats = moments["nats"].mean if has_likelihood else None
@@ -167,21 +199,22 @@ def _values(
 
 
 def _of_text(
-    subject: Subject,
-    data: Data,
-    split: str,
-    part: TokenSplit,
-    context: int | None,
-    batch_size: int | None,
-    limit: int | None,
-    progress: bool,
+    subject: Subject, data: Data, split: str, part: TokenSplit, tokens: int, parts: Iterator[tuple[Tensor, Tensor]]
 ) -> Evaluation:
-    """Evaluate a text token by token, each one once; examples are the windows that it is read in."""
+    """Evaluate so many tokens of a text, each one once; examples are the windows that it is read in.
+
+    Args:
+        subject: the model.
+        data: of the split.
+        split: its name.
+        part: the split.
+        tokens: the number of tokens that are read.
+        parts: nats of each token of some windows, and whether the window is the one that scores it, (windows, tokens).
+    """
     began = time.perf_counter()
-    length, count = data.event.numel, len(part.tokens)
-    tokens = part.tokens if limit is None else part.tokens[: limit * length]
+    length = data.event.numel
     total, windows = 0.0, []
-    for value, scored in token_nats(subject.model, tokens, context=context, batch_size=batch_size, progress=progress):
+    for value, scored in parts:
         sums = (value * scored).sum(1)
         total += float(sums.sum())
         windows.append(sums / scored.sum(1))
@@ -191,8 +224,8 @@ def _of_text(
         torch.distributed.all_gather_object(gathered, (total, by_window))
         total = math.fsum(t for t, _ in gathered)
         by_window = functools.reduce(Moments.merge, (m for _, m in gathered if m.count))
-    nats, error = total / len(tokens), by_window.standard_error
-    whole = len(tokens) == count and part.bytes
+    nats, error = total / tokens, by_window.standard_error
+    whole = tokens == len(part.tokens) and part.bytes
     return Evaluation(
         model=subject.name,
         data=data.name,

@@ -20,6 +20,8 @@ READ = 2**16
 """Bytes of a file that are read at a time."""
 DECODE_BATCH = 64
 """Chunks that are decoded at once."""
+LOST = b""
+"""Stands for the text of a chunk that can no longer be decoded; no chunk is empty."""
 PLAIN_BYTES = 2**24
 """Bytes of a chunk that is deflated as it is, at most."""
 
@@ -87,14 +89,15 @@ def write_text(
         InvalidInput: if the text is empty, or not UTF-8 where it must be.
     """
     written, total, writer = WrittenText(), hashlib.sha256(), None
+    coder.begin()
     for stretch in coder.stretches(text, size):
         if writer is None:
             made = header(stretch.original)
             writer = Writer(file, made)
-        shift, code, nats = coder.encode(stretch)
         plain = zlib.compress(stretch.original, 9)
+        shift, code, nats = coder.encode(stretch, len(plain))
         mark, first = digest(made, written.size, stretch.original), written.size
-        if code is None or len(plain) < len(code):
+        if code is None:
             writer.add(Chunk(PLAIN_TEXT, first, len(stretch.original), mark, plain))
         else:
             writer.add(Chunk(TEXT, first, len(stretch.tokens), mark, code, shift=shift))
@@ -161,10 +164,13 @@ def read_text(
     restored = RestoredText(problems=list(contents.problems))
     chunks = sorted((c for c in contents.chunks if c.kind in (TEXT, PLAIN_TEXT)), key=lambda c: c.first)
     end, total = 0, hashlib.sha256()
-    for chunk, text in track(_decoded(chunks, coder), what, len(chunks), progress=progress):
+    decoded = (_decoded_in_order if coder.in_order else _decoded)(chunks, coder, contents.header)
+    for chunk, text in track(decoded, what, len(chunks), progress=progress):
         where = f"the text from byte {chunk.first} on"
-        if text is None or digest(contents.header, chunk.first, text) != chunk.digest:
+        if text is None:
             restored.problems.append(f"{where} does not decode")
+        elif text == LOST:
+            restored.problems.append(f"{where} is lost with what is damaged before it: the model would have learned from that")
         elif chunk.first < end:
             restored.problems.append(f"{where} is there twice")
         else:
@@ -179,14 +185,34 @@ def read_text(
     return restored
 
 
-def _decoded(chunks: list[Chunk], coder: TextCoder) -> Iterator[tuple[Chunk, bytes | None]]:
+def _decoded(chunks: list[Chunk], coder: TextCoder, header: Header) -> Iterator[tuple[Chunk, bytes | None]]:
     """Yield chunks, in order, with their texts, which are decoded some at a time; None for one that cannot be."""
     for start in range(0, len(chunks), DECODE_BATCH):
         group = chunks[start : start + DECODE_BATCH]
         coded = [chunk for chunk in group if chunk.kind == TEXT and _fits(chunk, coder)]
         texts = dict(zip(map(id, coded), _texts(coded, coder), strict=True))
         for chunk in group:
-            yield chunk, _inflated(chunk) if chunk.kind == PLAIN_TEXT else texts.get(id(chunk))
+            yield chunk, _whole(header, chunk, _inflated(chunk) if chunk.kind == PLAIN_TEXT else texts.get(id(chunk)))
+
+
+def _decoded_in_order(chunks: list[Chunk], coder: TextCoder, header: Header) -> Iterator[tuple[Chunk, bytes | None]]:
+    """Do as `_decoded`, where a coded chunk needs those before it: after one that is not whole, the others are `LOST`."""
+    coder.begin()
+    lost = False
+    for chunk in chunks:
+        if chunk.kind == PLAIN_TEXT:
+            yield chunk, _whole(header, chunk, _inflated(chunk))
+        elif lost:
+            yield chunk, LOST
+        else:
+            text = _whole(header, chunk, _texts([chunk], coder)[0] if _fits(chunk, coder) else None)
+            lost = text is None
+            yield chunk, text
+
+
+def _whole(header: Header, chunk: Chunk, text: bytes | None) -> bytes | None:
+    """Return the text of a chunk if it is the one that was written, else None."""
+    return text if text is not None and digest(header, chunk.first, text) == chunk.digest else None
 
 
 def _fits(chunk: Chunk, coder: TextCoder) -> bool:

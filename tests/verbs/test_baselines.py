@@ -1,3 +1,4 @@
+import bz2
 import io
 import math
 
@@ -6,10 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
-from ancestral.data import ArraySplit, Data
+from ancestral.data import ArraySplit, Data, load
 from ancestral.errors import InvalidInput
 from ancestral.event import Event
-from ancestral.verbs.baselines import CODECS, _file_size, _mosaic, codecs, independent_entries
+from ancestral.verbs.baselines import CODECS, _file_size, _mosaic, codecs, independent_entries, stream_codecs, text_codecs
 
 
 def images(n=20, shape=(1, 4, 4), levels=5, seed=0):
@@ -72,3 +73,27 @@ def test_refused():
         independent_entries(real)
     with pytest.raises(InvalidInput, match="expected grey or RGB images"):
         codecs(real)
+
+
+def test_codecs_of_bytes_are_lossless():
+    content = b"to be or not to be, that is the question. " * 9
+    for codec in stream_codecs():
+        assert codec.decode(codec.encode(content)) == content
+
+
+def test_texts_are_counted_in_bits_per_byte(tmp_path):
+    line = b"To be, or not to be, that is the question: whether 'tis nobler in the mind to suffer\n"
+    (tmp_path / "a.txt").write_bytes(b"".join(b"%d %s" % (i * i * 7919, line) for i in range(200)))
+    data = load(str(tmp_path / "a.txt"), level="byte", length=16, test=0.1)
+    text = data.event.encoding.decode(data.split("test").tokens)
+    found = {b.name: b.bits_per_dim for b in text_codecs(data)}
+    assert found["bzip2 -9, the split alone"] == 8 * len(bz2.compress(text)) / len(text)
+    assert found["xz -9e, after the training text"] < found["xz -9e, the split alone"]
+
+
+def test_texts_that_are_not_known_to_the_byte_are_refused(tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"word " * 300 + b"other " * 300)
+    with pytest.raises(InvalidInput, match="its bytes are not known"):
+        text_codecs(load(str(tmp_path / "a.txt"), level="word", length=4))
+    with pytest.raises(InvalidInput, match="expected text"):
+        text_codecs(images())

@@ -116,7 +116,7 @@ def _draw(model: Model, config: Namespace, prompt: str | bytes | None) -> list[s
     lines = _inexact(drawn.changed)
     if options.method == "parallel":
         lines.append(f"{drawn.calls:,} network calls in place of {drawn.steps:,}")
-    passages = [] if encoding is None else texts(encoding, drawn.x, prompt)
+    passages = [] if encoding is None else texts(drawn.event, drawn.x, prompt)
     if output is None:
         _print([joined(passages).decode(errors="replace")])
         return lines

@@ -83,7 +83,7 @@ def make_course(model: AutoregressiveModel, n: int, prompt: Prompt = None, lengt
         )
     given = _given(event, n, prompt)
     size = given.shape[1]
-    if not event.is_sequence:
+    if not event.is_sequence or event.end:
         left = event.numel - size
         if left < 1 or length not in (None, left):
             raise InvalidInput(

@@ -124,14 +124,14 @@ class AttentionModel(SequenceModel):
             )
         return super().resized(length)
 
-    def _rotation(self, like: Tensor) -> Rotation:
-        return rotation(torch.arange(self.event.numel, device=like.device), self.head_features, like)
+    def _rotation(self, like: Tensor, positions: int) -> Rotation:
+        return rotation(torch.arange(positions, device=like.device), self.head_features, like)
 
     def features(self, h: Tensor) -> Tensor:
         places = self.place_vectors()
-        by = self._rotation(h) if places is None else None
+        by = self._rotation(h, h.shape[1]) if places is None else None
         if places is not None:
-            h = h + places
+            h = h + places[: h.shape[1]]
         for block in self.blocks:
             h = block(h, by)
         out: Tensor = self.norm(h)
@@ -142,7 +142,9 @@ class AttentionModel(SequenceModel):
     def start_features(self, state: State) -> None:
         places = state.cache["places"] = self.place_vectors()
         if places is None:
-            state.cache["rotations"] = list(zip(*(part.split(1) for part in self._rotation(state.x)), strict=True))
+            state.cache["rotations"] = list(
+                zip(*(part.split(1) for part in self._rotation(state.x, self.event.numel)), strict=True)
+            )
         blocks = self._blocks()
         memories = [block.attention.start(state.x, self.event.numel) for block in blocks]
         state.cache["blocks"] = list(zip(blocks, memories, strict=True))
@@ -200,6 +202,7 @@ class Transformer(AttentionModel):
         {"event": Event.binary((6,)), "width": 4, "layers": 1, "heads": 1},
         {"event": Event.integers((5,), 3), "width": 8, "layers": 2, "heads": 2, "window": 3, "tied": True},
         {"event": Event.integers((1, 2, 2), 3), "width": 4, "layers": 1, "heads": 1, "positions": "learned"},
+        {"event": Event.sentences(4, 2), "width": 4, "layers": 1, "heads": 1, "positions": "learned"},
         {"event": Event.integers((3, 2, 1), 2), "width": 8, "layers": 2, "heads": 2, "condition": Event.label(3)},
     )
 

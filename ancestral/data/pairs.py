@@ -80,13 +80,16 @@ class PairSplit:
 
     @property
     def sizes(self) -> Tensor:
-        """What batches of similar data are made by, (n,): the length of the translation, then that of the sentence."""
-        return self.targets.lengths * (self.event.numel + 1) + self.sources.lengths
+        """What batches of similar data are made by, (n,): the length of the translation, then that of the sentence.
 
-    @property
-    def tokens(self) -> int:
-        """Tokens of all translations, each with its end symbol where it has one."""
-        return int((self.targets.lengths + 1).clamp(max=self.event.numel).sum())
+        The second goes up where the first is even and down where it is odd, so that both differ little between neighbours.
+        """
+        target, source, bound = self.targets.lengths, self.sources.lengths, int(self.sources.lengths.max()) + 1
+        return target * bound + torch.where(target % 2 == 0, source, bound - 1 - source)
+
+    def tokens(self, count: int | None = None) -> int:
+        """Return the tokens of the first `count` translations, or of all, each with its end symbol where it has one."""
+        return int((self.targets.lengths[:count] + 1).clamp(max=self.event.numel).sum())
 
     def batch(self, indices: Tensor, generator: torch.Generator | None = None) -> Batch:
         return self.targets.padded(indices, self.event), self.sources.padded(indices, self.event)

@@ -57,7 +57,7 @@ def test_a_folder_has_its_splits(tmp_path: Path) -> None:
     assert texts(data, "test") == [(EN[5], DE[5])]
     part = data.split("test")
     assert isinstance(part, PairSplit)
-    assert (part.tokens, part.bytes) == (len(DE[5]) + 1, len(DE[5]))
+    assert (part.tokens(), part.bytes) == (len(DE[5]) + 1, len(DE[5]))
     again = load(data.name, **data.record["options"])
     assert again.event == data.event
     with pytest.raises(InvalidInput, match="has a split 'test' of its own"):

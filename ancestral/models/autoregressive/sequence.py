@@ -11,6 +11,7 @@ from ancestral.distributions import make_head
 from ancestral.errors import InvalidInput, Unsupported
 from ancestral.event import Event
 from ancestral.layers.condition import ConditionEmbedding
+from ancestral.layers.dropout import Dropout
 from ancestral.models.autoregressive.base import AutoregressiveModel, State
 
 
@@ -72,7 +73,7 @@ class SequenceModel(AutoregressiveModel):
         self.symbols = nn.Embedding(levels + 1, width)  # the last one stands before the first entry
         nn.init.normal_(self.symbols.weight, std=0.02 if tied else width**-0.5)
         self.embedding = ConditionEmbedding(condition, width) if condition is not None else None
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         features = features or width
         self.output = None if tied else nn.Linear(features, self.head.parameters)
         self.output_bias = nn.Parameter(torch.zeros(levels)) if tied else None

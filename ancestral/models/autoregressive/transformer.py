@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ancestral.errors import InvalidInput, Unsupported
 from ancestral.event import Event
 from ancestral.layers.attention import CausalSelfAttention, KeyValueMemory, Rotation, rotation
+from ancestral.layers.dropout import Dropout
 from ancestral.layers.mlp import check_choice
 from ancestral.models.autoregressive.base import State
 from ancestral.models.autoregressive.sequence import SequenceModel
@@ -36,7 +37,7 @@ class Block(nn.Module):
         self.norm = nn.LayerNorm(width, bias=False)
         self.expand = nn.Linear(width, hidden, bias=False)
         self.reduce = nn.Linear(hidden, width, bias=False)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, h: Tensor, by: Rotation | None) -> Tensor:
         """Return the features after the block, (batch, positions, width)."""

@@ -28,7 +28,7 @@ def run(argv: Sequence[str]) -> int:
         "translate", "MODEL [SENTENCE ...] [options]\nMODEL --data NAME [--split test] [options]", DESCRIPTION
     )
     parser.add_argument("model", type=str, metavar="MODEL", help="run directory, zoo name or hub repository")
-    parser.add_argument("sentences", nargs="*", type=str, metavar="SENTENCE", help="what to translate")
+    parser.add_argument("text", nargs="*", type=str, metavar="SENTENCE", help="what to translate")
     parser.add_argument("--file", type=str, metavar="FILE", help="sentences, one a line; - for standard input")
     parser.add_argument("-o", "--output", type=str, metavar="FILE", help="write the translations to a file, one a line")
     parser.add_argument("--json", action="store_true", help="print JSON, with log-probabilities")
@@ -58,7 +58,7 @@ def run(argv: Sequence[str]) -> int:
 
 def _of_data(subject: Subject, config: Namespace) -> list[Translation]:
     """Translate a split, print BLEU, and return the translations."""
-    if config.get("sentences") or config.get("file"):
+    if config.get("text") or config.get("file"):
         raise InvalidInput("got both --data and sentences: give one of them")
     options = given(config.get("data"))
     name = options.pop("name", None)
@@ -85,7 +85,7 @@ def _of_sentences(subject: Subject, config: Namespace) -> list[Translation]:
 
 
 def _sentences(config: Namespace) -> list[str]:
-    named, file = list(config.get("sentences") or ()), config.get("file")
+    named, file = list(config.get("text") or ()), config.get("file")
     if named and file is not None:
         raise InvalidInput("got both sentences and --file: give one of them")
     if named:

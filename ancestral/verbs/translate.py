@@ -326,7 +326,10 @@ def draw_attention(model: Named, translation: Translation, path: Path | str) -> 
     if not isinstance(opened, EncoderDecoder):
         raise Unsupported(f"a {opened.name} has no attention to a source; transformer-mt and conv-s2s have")
     source, target = _sides(opened)
-    condition, x = encode_sentences(source, [translation.source]), encode_sentences(target, [translation.text])
+    condition = encode_sentences(source, [translation.source], crop=True)
+    tokens = text_encoding(target, "a translation", "take the numbers").encode(translation.text.encode())[: target.numel]
+    x = torch.full((1, target.numel), target.end_symbol, dtype=target.dtype)
+    x[0, : len(tokens)] = torch.from_numpy(tokens.astype("int64")).to(x.dtype)
     with evaluating(opened):
         weights = opened.attention(x.to(opened.device), condition.to(opened.device))[0].mean(0).cpu()
     across, down = (_labels(event, row[0]) for event, row in ((source, condition), (target, x)))

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ancestral.verbs.sample import sample
     from ancestral.verbs.score import score
     from ancestral.verbs.stream import stream_log_prob
+    from ancestral.verbs.translate import Translation, bleu, translate
     from ancestral.verbs.writing import stream_text
     from ancestral.zoo import load
 
@@ -41,8 +42,10 @@ __all__ = [
     "Restored",
     "Run",
     "TrainConfig",
+    "Translation",
     "Unsupported",
     "__version__",
+    "bleu",
     "compare",
     "complete",
     "compress",
@@ -56,6 +59,7 @@ __all__ = [
     "score_map",
     "stream_log_prob",
     "stream_text",
+    "translate",
 ]
 
 _HOMES = {
@@ -70,6 +74,8 @@ _HOMES = {
     "Restored": "ancestral.verbs.decompress",
     "Run": "ancestral.training",
     "TrainConfig": "ancestral.training",
+    "Translation": "ancestral.verbs.translate",
+    "bleu": "ancestral.verbs.translate",
     "compare": "ancestral.verbs.compare",
     "complete": "ancestral.verbs.complete",
     "compress": "ancestral.verbs.compress",
@@ -83,6 +89,7 @@ _HOMES = {
     "score_map": "ancestral.verbs.maps",
     "stream_log_prob": "ancestral.verbs.stream",
     "stream_text": "ancestral.verbs.writing",
+    "translate": "ancestral.verbs.translate",
 }
 
 

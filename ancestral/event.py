@@ -27,7 +27,7 @@ SEQUENCE_AXES = ("time",)
 class Event:
     """The description of one datum: its shape, its axes and its support.
 
-    Use the constructors `binary`, `integers`, `real`, `tokens`, `audio`, `label` and `labels`.
+    Use the constructors `binary`, `integers`, `real`, `tokens`, `sentences`, `audio`, `label` and `labels`.
 
     Args:
         shape: shape of one datum, without the batch axis.
@@ -38,6 +38,7 @@ class Event:
         encoding: sequences of tokens only: what the tokens mean.
         pcm: sounds only: the rate of the samples, and the amplitudes that levels stand for.
         classes: several labels only: the number of classes of each.
+        end: sequences only: whether the last level is an end symbol, after which every entry is one; see `sentences`.
 
     Raises:
         InvalidInput: if the parts contradict each other.
@@ -57,6 +58,7 @@ class Event:
     encoding: TextEncoding | None = None
     pcm: PCM | None = None
     classes: tuple[int, ...] | None = None
+    end: bool = False
 
     def __post_init__(self) -> None:
         # A frozen dataclass is normalized through object.__setattr__.
@@ -79,10 +81,12 @@ class Event:
                 object.__setattr__(self, name, self._checked(name, getattr(self, name)))
         if self.scale is not None and min(self.scale) <= 0:
             raise InvalidInput(f"scale must be positive, got a smallest value of {min(self.scale):g}")
-        if self.encoding is not None and not (self.is_sequence and self.levels == self.encoding.levels):
+        if self.end and not (self.is_sequence and self.levels is not None):
+            raise InvalidInput(f"an end symbol is for sequences of whole numbers, got axes {self.axes}: use Event.sentences")
+        if self.encoding is not None and not (self.is_sequence and self.levels == self.encoding.levels + self.end):
             raise InvalidInput(
-                f"an encoding of {self.encoding.levels} tokens needs an event of so many levels along the axis time, got"
-                f" {self.levels} levels and axes {self.axes}: use Event.tokens"
+                f"an encoding of {self.encoding.levels} tokens needs an event of so many levels along the axis time, one more"
+                f" with an end symbol, got {self.levels} levels and axes {self.axes}: use Event.tokens or Event.sentences"
             )
         if self.pcm is not None and self.levels != self.pcm.levels:
             raise InvalidInput(
@@ -155,6 +159,31 @@ class Event:
         return cls((length,), encoding.levels, SEQUENCE_AXES, encoding=encoding)
 
     @classmethod
+    def sentences(cls, length: int, symbols: "TextEncoding | int") -> "Event":
+        """Sequences of up to `length` tokens, in one shape: the last level ends a sequence, and then fills it up.
+
+        A sequence of `length` tokens has no end symbol: the bound ends it.
+
+        Args:
+            length: tokens of the longest sequence.
+            symbols: what the tokens mean; their number, where they are no text.
+
+        >>> encoding = TextEncoding.fit("byte")
+        >>> event = Event.sentences(4, encoding)
+        >>> print(event)
+        up to 4 byte tokens, of 257 levels with the end
+        >>> sentence = torch.tensor([104, 105, 256, 256])
+        >>> event.check(sentence[None])
+        >>> encoding.decode(event.until_end(sentence))
+        b'hi'
+        >>> event.check(torch.tensor([[104, 256, 105, 256]]))
+        Traceback (most recent call last):
+        ancestral.errors.InvalidInput: x has 1 of 1 sequences that go on after their end symbol (256), ...
+        """
+        encoding, count = (None, symbols) if isinstance(symbols, int) else (symbols, symbols.levels)
+        return cls((length,), count + 1, SEQUENCE_AXES, encoding=encoding, end=True)
+
+    @classmethod
     def audio(cls, length: int, pcm: PCM) -> "Event":
         """A sound of `length` samples; `event.pcm` gives amplitudes and the rate.
 
@@ -223,6 +252,63 @@ class Event:
             return torch.float32
         return torch.uint8 if self.levels <= 256 else torch.int64
 
+    @property
+    def end_symbol(self) -> int:
+        """The level that ends a sequence.
+
+        Raises:
+            InvalidInput: if the event has none.
+        """
+        if not self.end:
+            raise InvalidInput(f"{self} has no end symbol: use Event.sentences")
+        return (self.levels or 0) - 1
+
+    def lengths(self, x: Tensor) -> Tensor:
+        """Return how many entries of each datum come before its end, (batch,); all of them where there is no end symbol.
+
+        Args:
+            x: data, (batch, *shape).
+
+        >>> Event.sentences(3, 4).lengths(torch.tensor([[1, 4, 4], [1, 2, 3], [4, 4, 4]]))
+        tensor([1, 3, 0])
+        """
+        if not self.end:
+            return torch.full((len(x),), x[:1].numel() or self.numel, device=x.device)
+        return (x.flatten(1) != self.end_symbol).long().cumprod(1).sum(1)
+
+    def counted(self, x: Tensor) -> Tensor:
+        """Return how many entries of each datum its probability is of, (batch,): those up to its end symbol, and that.
+
+        Args:
+            x: data, (batch, *shape).
+
+        >>> Event.sentences(3, 4).counted(torch.tensor([[1, 4, 4], [1, 2, 3], [4, 4, 4]]))
+        tensor([2, 3, 1])
+        """
+        return (self.lengths(x) + 1).clamp(max=self.numel)
+
+    def until_end(self, x: Tensor) -> Tensor:
+        """Return the entries of one datum that come before its end, (entries,); all of them where it has none.
+
+        Args:
+            x: one datum, or the first entries of one, (entries,).
+        """
+        return x[: int(self.lengths(x[None])[0])]
+
+    def closed(self, x: Tensor) -> Tensor:
+        """Return `x` with each sequence filled up with end symbols after its first one; `x` itself where there is none.
+
+        Args:
+            x: (batch, *shape), values in the support of the entries.
+
+        >>> Event.sentences(3, 4).closed(torch.tensor([[1, 4, 0]]))
+        tensor([[1, 4, 4]])
+        """
+        if not self.end:
+            return x
+        after = torch.arange(x.shape[1], device=x.device) >= self.lengths(x)[:, None]
+        return x.masked_fill(after, self.end_symbol)
+
     def resized(self, length: int) -> "Event":
         """Return the same event with sequences of another length.
 
@@ -246,6 +332,9 @@ class Event:
         entries = {None: "real", 2: "binary"}.get(self.levels, f"{self.levels} levels")
         if self.encoding is not None:
             entries = f"{self.encoding.level} tokens of {self.levels} levels"
+        if self.end:
+            what = "symbols" if self.encoding is None else f"{self.encoding.level} tokens"
+            return f"up to {self.numel} {what}, of {self.levels} levels with the end"
         if self.pcm is not None:
             entries = str(self.pcm)
         if self.classes is not None:
@@ -264,7 +353,7 @@ class Event:
             what: what `x` is called in the message.
 
         Raises:
-            InvalidInput: for another shape, a NaN or infinity, or a value outside the support.
+            InvalidInput: for another shape, a NaN or infinity, a value outside the support, or one after an end symbol.
 
         >>> Event.binary((2,)).check(torch.tensor([[0, 3]]))
         Traceback (most recent call last):
@@ -286,6 +375,13 @@ class Event:
                 f"{what} has values in [{low:g}, {high:g}], expected integers in [0, {self.levels - 1}]:"
                 " binarize, round or rescale the data, or train on an event that holds them"
             )
+        if self.end:
+            going_on = int((self.closed(x) != x).any(1).sum())
+            if going_on:
+                raise InvalidInput(
+                    f"{what} has {going_on} of {len(x)} sequences that go on after their end symbol ({self.end_symbol}),"
+                    " expected nothing but end symbols there: fill them up with it"
+                )
         for i, classes in enumerate(self.classes or ()):
             if int(x[:, i].max()) >= classes:
                 raise InvalidInput(
@@ -464,6 +560,8 @@ class Event:
             fields["pcm"] = self.pcm.to_json()
         if self.classes is not None:
             fields["classes"] = list(self.classes)
+        if self.end:
+            fields["end"] = True
         return fields
 
     @classmethod
@@ -483,9 +581,16 @@ class Event:
                 TextEncoding.from_json(fields["encoding"]) if fields.get("encoding") is not None else None,
                 PCM.from_json(fields["pcm"]) if fields.get("pcm") is not None else None,
                 tuple(fields["classes"]) if fields.get("classes") is not None else None,
+                _truth(fields.get("end", False)),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidInput(f"not the description of an event ({error}): {str(fields)[:200]}") from error
+
+
+def _truth(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"end is {value!r}, expected true or false")
+    return value
 
 
 def _default_axes(dimensions: int) -> tuple[str, ...]:

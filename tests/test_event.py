@@ -2,6 +2,7 @@
 
 import json
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -335,3 +336,49 @@ def test_midpoints_are_in_the_middle(levels: int) -> None:
 def test_bits_per_dim_are_nats_over_entries(entries: int, nats: float) -> None:
     bits = Event.real((entries,)).bits_per_dim(nats)
     assert bits * entries * math.log(2) == pytest.approx(nats, abs=1e-9)
+
+
+# Sentences
+
+
+def test_sentences_are_over_after_their_first_end() -> None:
+    event = Event.sentences(4, 3)
+    assert (event.levels, event.end_symbol, event.shape, event.is_sequence) == (4, 3, (4,), True)
+    event.check(torch.tensor([[0, 1, 2, 0], [0, 3, 3, 3], [3, 3, 3, 3]]))
+    with pytest.raises(InvalidInput, match=r"2 of 3 sequences that go on after their end symbol \(3\)"):
+        event.check(torch.tensor([[0, 3, 1, 3], [3, 3, 3, 0], [0, 1, 3, 3]]))
+    with pytest.raises(InvalidInput, match="values in"):
+        event.check(torch.tensor([[4, 4, 4, 4]]))
+
+
+@given(st.lists(st.lists(st.integers(0, 3), min_size=5, max_size=5), min_size=1, max_size=6))
+def test_lengths_count_what_comes_before_the_end(rows: list[list[int]]) -> None:
+    event, x = Event.sentences(5, 3), torch.tensor(rows)
+    expected = [row.index(3) if 3 in row else 5 for row in rows]
+    assert event.lengths(x).tolist() == expected
+    assert event.counted(x).tolist() == [min(n + 1, 5) for n in expected]
+    assert event.closed(x).tolist() == [row[:n] + [3] * (5 - n) for row, n in zip(rows, expected, strict=True)]
+    assert [event.until_end(row).tolist() for row in x] == [row[:n] for row, n in zip(rows, expected, strict=True)]
+
+
+def test_data_without_an_end_are_whole() -> None:
+    event = Event.tokens(3, TextEncoding.fit("byte"))
+    x = torch.tensor([[255, 0, 255]], dtype=torch.uint8)
+    assert event.lengths(x).tolist() == event.counted(x).tolist() == [3]
+    assert torch.equal(event.closed(x), x)
+    assert torch.equal(event.until_end(x[0]), x[0])
+    with pytest.raises(InvalidInput, match="has no end symbol"):
+        _ = event.end_symbol
+
+
+def test_sentences_survive_json() -> None:
+    for event in (Event.sentences(7, TextEncoding.fit("character", [b"abc"])), Event.sentences(2, 1)):
+        assert Event.from_json(json.loads(json.dumps(event.to_json()))) == event
+    with pytest.raises(InvalidInput, match="end is 1, expected true or false"):
+        Event.from_json({**Event.sentences(2, 3).to_json(), "end": 1})
+
+
+@pytest.mark.parametrize("event", [{"shape": (2, 2), "levels": 3}, {"shape": (4,), "axes": ("time",)}])
+def test_only_sequences_of_whole_numbers_end(event: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput, match=r"use Event\.sentences"):
+        Event(**event, end=True)

@@ -16,6 +16,7 @@ COMMANDS = {
     "fit": ("ancestral.cli.fit", "train a model on data; also runs a recipe, and resumes a run"),
     "evaluate": ("ancestral.cli.evaluate", "mean likelihood of a split, with standard error, unit and kind"),
     "sample": ("ancestral.cli.sample", "draw data from a model, as a picture, an array or a table"),
+    "translate": ("ancestral.cli.translate", "translate sentences, or a split of translations with BLEU"),
     "complete": ("ancestral.cli.complete", "draw the part of each datum that was not observed, given the part that was"),
     "compress": ("ancestral.cli.compress", "put data into a file without loss, in the bits that a model expects of them"),
     "decompress": ("ancestral.cli.decompress", "get them back, to the bit"),

@@ -2,14 +2,13 @@
 
 import re
 import sys
-import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from jsonargparse import Namespace
 
 from ancestral.cli.parsing import add_verb, add_weights, arguments, make_parser, parse
+from ancestral.cli.warning_lines import warnings_as_lines
 from ancestral.errors import InvalidInput
 from ancestral.files import check_writable
 from ancestral.models.base import Model
@@ -61,7 +60,7 @@ def run(argv: Sequence[str]) -> int:
         _check_stream(config)
     prompt = _prompt(config)
     model = open_model(config.model, config.get("device", "auto"), config.get("weights")).model
-    with _warnings_as_lines():
+    with warnings_as_lines():
         lines = (_stream if config.get("stream") else _draw)(model, config, prompt)
     for line in lines:
         print(line, file=sys.stderr)
@@ -117,7 +116,7 @@ def _draw(model: Model, config: Namespace, prompt: str | bytes | None) -> list[s
     lines = _inexact(drawn.changed)
     if options.method == "parallel":
         lines.append(f"{drawn.calls:,} network calls in place of {drawn.steps:,}")
-    passages = [] if encoding is None else texts(encoding, drawn.x, prompt)
+    passages = [] if encoding is None else texts(drawn.event, drawn.x, prompt)
     if output is None:
         _print([joined(passages).decode(errors="replace")])
         return lines
@@ -146,12 +145,3 @@ def _print(pieces: Iterable[str]) -> None:
         last = piece
     if not last.endswith("\n"):
         print(flush=True)
-
-
-@contextmanager
-def _warnings_as_lines() -> Iterator[None]:
-    """Print each warning as one line, at once: before the text that it is about."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("always")
-        warnings.showwarning = lambda message, *rest: print(f"ancestral: warning: {message}", file=sys.stderr)
-        yield

@@ -62,10 +62,10 @@ class TextCoder:
 
     def __init__(self, model: Model) -> None:
         encoding = model.event.encoding
-        if encoding is None or not isinstance(model, SequenceModel) or model.condition is not None:
+        if encoding is None or model.event.end or not isinstance(model, SequenceModel) or model.condition is not None:
             raise Unsupported(
-                f"this {model.name} is a model of {model.event}, expected one of text, without a condition: such as a"
-                " transformer trained on a .txt file"
+                f"this {model.name} is a model of {model.event}, expected one of windows of text, without a condition: such as"
+                " a transformer trained on a .txt file"
             )
         self.coder = ModelCoder(model)
         self.encoding: TextEncoding = encoding

@@ -8,6 +8,7 @@ from ancestral.data.readers import (
     digits,
     enwik8,
     file,
+    multi30k,
     penn_treebank,
     pictures,
     spoken_digits,
@@ -198,6 +199,14 @@ KNOWN: tuple[Known, ...] = (
         penn_treebank,
         ("ptb/train.parquet", "ptb/validation.parquet", "ptb/test.parquet"),
         ("penn-treebank",),
+    ),
+    Known(
+        "multi30k",
+        "Multi30k, descriptions of images in English and their German translations; test is the 2016 test set; into German by"
+        " subwords, 6,000 for both languages, unless languages= and level= say otherwise",
+        "up to 59 subword tokens, of 6001 levels with the end",
+        multi30k,
+        ("multi30k/train.parquet", "multi30k/validation.parquet", "multi30k/test.parquet"),
     ),
     Known(
         "fsdd",

@@ -63,6 +63,7 @@ class Options:
     mono: bool = False
     crop: bool = False
     audio: str | None = None
+    languages: str | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.event, dict):

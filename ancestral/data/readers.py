@@ -13,6 +13,7 @@ from ancestral.data.columnar import from_rows
 from ancestral.data.files import parquet_rows, read_path, root
 from ancestral.data.hub import hub_rows
 from ancestral.data.material import Columns, Material, Options
+from ancestral.data.pairs import LANGUAGES, Pairs, pairs_of_rows
 from ancestral.data.text_files import Span, Text, read_text, text_of_rows
 from ancestral.errors import InvalidInput
 
@@ -35,7 +36,7 @@ class Known:
     name: str
     about: str
     event: str
-    read: Callable[["Known", Options], Material | Text | Sound]
+    read: Callable[["Known", Options], Material | Text | Sound | Pairs]
     files: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     hub: str | None = None
@@ -51,7 +52,7 @@ class Known:
         """Whether it can be loaded without the network."""
         return all(path.exists() for path in self.paths)
 
-    def material(self, options: Options) -> Material | Text | Sound:
+    def material(self, options: Options) -> Material | Text | Sound | Pairs:
         """Read it.
 
         Raises:
@@ -160,3 +161,9 @@ def penn_treebank(known: Known, options: Options) -> Text:
     """Return the Penn Treebank's sentences one a line, a space before each word and line end, as in Mikolov's files."""
     rows = parquet_rows({path.stem: [path] for path in known.paths}, known.name)
     return replace(text_of_rows(rows, "sentence", " ", " \n"), takes=set(), level="word", words="spaces")
+
+
+def multi30k(known: Known, options: Options) -> Pairs:
+    """Return descriptions of images in English and German, aligned; from English into German where nothing is asked for."""
+    rows = parquet_rows({path.stem: [path] for path in known.paths}, known.name)
+    return pairs_of_rows(rows, options.languages or LANGUAGES)

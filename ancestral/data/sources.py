@@ -14,6 +14,7 @@ from ancestral.data.columnar import Rows, from_rows
 from ancestral.data.files import FILES, below_root, kind_of, names_below_root, read_path, root
 from ancestral.data.hub import hub_rows, url_rows
 from ancestral.data.material import Material, Options
+from ancestral.data.pairs import Pairs, assemble_pairs, pairs_of_files, pairs_of_rows
 from ancestral.data.streaming import stream_rows
 from ancestral.data.text import assemble_text
 from ancestral.data.text_files import Text, text_of_rows
@@ -50,6 +51,7 @@ def load(
     mono: bool = False,
     crop: bool = False,
     audio: str | None = None,
+    languages: str | None = None,
 ) -> Data:
     """Return a data set: its event, its splits, and a record with which it can be loaded again.
 
@@ -87,15 +89,20 @@ def load(
         memory: GiB that the data may take in memory; larger data are memory-mapped.
         level: what a token of text is: "word", "character", "subword", "byte" or "bit". Where None, what is usual for a
             known name, else "byte".
-        length: number of tokens of a datum, a window of the text; 256 where None. Of sound: of samples; 8,192 where None.
+        length: number of tokens of a datum, a window of the text; 256 where None. Of sound: of samples; 8,192 where None. Of
+            translations: of the longest sentence that is admitted; where None, one more than the longest has.
         vocabulary: number of words, subwords or characters that are known at most; see `TextEncoding.fit`.
         words: what a word is: "letters" or "spaces"; see `TextEncoding.fit`.
         text: column of text, of parquet files or a data set of the hub.
         rate: sound: bring all to so many samples per second; where None, all must be of one rate.
         mono: sound: average the channels; else there must be one.
         crop: sound: take only the beginning of recordings longer than `length`, one datum each; else they are cut into data
-            that follow one another. What is shorter is padded with silence.
+            that follow one another. What is shorter is padded with silence. Translations: cut sentences longer than
+            `length`, which are refused else.
         audio: column of sounds, where there are several.
+        languages: translations: from and into which language, such as "en-de": the suffixes of two text files with aligned
+            lines (`load("my/corpus", languages="en-de")` reads my/corpus.en and my/corpus.de, or my/corpus/train.en and so
+            on), or two columns. A datum is a translation, its condition the sentence.
 
     Returns:
         The data set.
@@ -109,7 +116,7 @@ def load(
     """
     options = Options(
         condition, validation, test, seed, limit, event, binarize, levels, gray, size, image, columns, standardize, subset,
-        revision, stream, buffer, memory, level, length, vocabulary, words, text, rate, mono, crop, audio,
+        revision, stream, buffer, memory, level, length, vocabulary, words, text, rate, mono, crop, audio, languages,
     )  # fmt: skip
     if isinstance(source, Path):
         source = str(source)
@@ -130,7 +137,11 @@ def load(
     return data
 
 
-def _assembled(name: str, found: Material | Rows | Text | Sound, options: Options) -> Data:
+def _assembled(name: str, found: Material | Rows | Text | Sound | Pairs, options: Options) -> Data:
+    if isinstance(found, Rows) and options.languages is not None:
+        found = pairs_of_rows(found, options.languages)
+    if isinstance(found, Pairs):
+        return assemble_pairs(name, found, options)
     if isinstance(found, Rows) and options.text is None:
         found = sound_of_rows(found, options) or from_rows(found, options)
     elif isinstance(found, Rows):
@@ -159,6 +170,9 @@ def _named(name: str, options: Options) -> Data:
     """Return the data set of a name that is not a known one."""
     if not name.strip():
         raise InvalidInput("the name of the data is empty, expected a name or a path: `ancestral data` lists what there is")
+    pairs = None if options.languages is None else pairs_of_files(name, options.languages)
+    if pairs is not None and not options.stream:
+        return assemble_pairs(name, pairs, options)
     path = Path(name).expanduser()
     found = path if path.exists() else below_root(name)
     rows: Rows | Material | Text
@@ -172,6 +186,8 @@ def _named(name: str, options: Options) -> Data:
             raise InvalidInput(f"there is no file or folder {name}: {_advice(name)}")
         rows, source = hub_rows(name, options, _advice(name)), f"hub: {name}"
     if options.stream:
+        if options.languages is not None:
+            raise InvalidInput(f"{name} is to be read as translations, which are held and not streamed: leave stream= out")
         if not isinstance(rows, Rows) or options.text is not None or sound_of_rows(rows, options) is not None:
             text = isinstance(rows, Text) or options.text is not None
             kind = "an array file" if isinstance(rows, Material) else "text" if text else "sound"

@@ -21,6 +21,9 @@ from ancestral.event import Event
 HEADS = ("auto", "bernoulli", "softmax", "logistic-mixture", "gaussian-mixture")
 """Names of the output heads; "auto" is bernoulli, softmax or gaussian-mixture, by the event's support."""
 
+IMPOSSIBLE = -10_000.0
+"""Log-probability of what cannot be: finite, also in half precision, so that no product of it is NaN."""
+
 
 @dataclass(frozen=True)
 class Head:
@@ -83,6 +86,29 @@ class Head:
         """
         output = self(raw)
         return self._datum(output.log_pmf().argmax(-1) if self.event.discrete else output.mean)
+
+    def certain(self, level: int, like: Tensor) -> Tensor:
+        """Return raw parameters under which an entry has a value for sure, (parameters,).
+
+        The others get log-probabilities of -10,000, which is 0 as a probability in every type, and finite in sums.
+
+        Args:
+            level: the value.
+            like: a tensor of the wanted type and device.
+
+        Raises:
+            InvalidInput: if the head has no such parameters.
+
+        >>> make_head(Event.integers((3,), 3)).certain(2, torch.zeros(1))
+        tensor([-10000., -10000.,      0.])
+        """
+        if self.name == "bernoulli":
+            return like.new_full((1,), -IMPOSSIBLE if level else IMPOSSIBLE)
+        if self.name != "softmax":
+            raise InvalidInput(f"the head {self.name!r} cannot be sure of a value: use the softmax head")
+        raw = like.new_full((self.parameters,), IMPOSSIBLE)
+        raw[level] = 0.0
+        return raw
 
     def _datum(self, value: Tensor) -> Tensor:
         return (value if self.event.discrete else self.event.from_network(value)).to(self.event.dtype)

@@ -46,6 +46,8 @@ class Model(nn.Module):
     """Short cite, such as "Germain et al. 2015"."""
     takes: ClassVar[tuple[str, ...]] = ("binary", "integer", "real")
     """Kinds of support that the model takes."""
+    sentences: ClassVar[bool] = False
+    """Whether the model takes sequences that end (`Event.sentences`), of which some entries follow from those before."""
     images_only: ClassVar[bool] = False
     """Whether the event must be an image (channel, height, width)."""
     conditional: ClassVar[bool] = True
@@ -107,6 +109,8 @@ class Model(nn.Module):
         problem = ""
         if not event.shape:
             problem = "data of at least one axis"
+        elif event.end and not cls.sentences:
+            problem = "data of one length"
         elif cls.images_only and not event.is_image:
             problem = "images (channel, height, width)"
         elif kind not in cls.takes:
@@ -297,7 +301,11 @@ def _takers(event: Event, kind: str) -> str:
     from ancestral.models import registry
 
     classes = (registry.get(name) for name in registry.names()) if event.shape else ()
-    able = [cls.name for cls in classes if kind in cls.takes and (event.is_image or not cls.images_only)]
+    able = [
+        cls.name
+        for cls in classes
+        if kind in cls.takes and (event.is_image or not cls.images_only) and (cls.sentences or not event.end)
+    ]
     return f". Models that take it: {', '.join(able) or 'none'}"
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ancestral.data.base import Batch, Data, Split
+from ancestral.data.pairs import PairSplit
 from ancestral.data.text import TokenSplit
 from ancestral.errors import InvalidInput
 from ancestral.training.config import TrainConfig
@@ -19,8 +20,9 @@ class Sampler:
     """Batches of a split, without replacement within an epoch; the last, partial batch is dropped.
 
     Epoch e is a permutation seeded by (seed, e); or, in order, the split is cut into as many stretches as a global batch has
-    examples, and batch i has the i-th example of each. Process r of w takes the r-th of w parts of each global batch, so
-    that w processes with batches of b see what one process with batches of w·b sees.
+    examples, and batch i has the i-th example of each. Where data have sizes, the permutation is sorted by size, equal ones
+    left as they are, cut into batches, and these are shuffled: those of a batch are of similar size. Process r of w takes the
+    r-th of w parts of each global batch, so that w processes with batches of b see what one process with batches of w·b sees.
 
     Args:
         n: examples in the split.
@@ -29,17 +31,28 @@ class Sampler:
         rank: number of this process.
         world: number of processes.
         in_order: whether examples follow one another from batch to batch.
+        sizes: size of each example, (n,), where batches are to be of similar sizes.
 
     >>> sampler = Sampler(7, 2, seed=0, in_order=True)
     >>> [sampler.indices(batch).tolist() for batch in range(4)]
     [[0, 3], [1, 4], [2, 5], [0, 3]]
     """
 
-    def __init__(self, n: int, batch_size: int, seed: int, rank: int = 0, world: int = 1, *, in_order: bool = False) -> None:
+    def __init__(
+        self,
+        n: int,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
+        *,
+        in_order: bool = False,
+        sizes: Tensor | None = None,
+    ) -> None:
         self.n, self.seed, self.rank, self.world = n, seed, rank, world
         self.batch_size = max(1, min(batch_size, n // world))
         self.batches = max(1, n // (self.batch_size * world))
-        self.in_order = in_order
+        self.in_order, self.sizes = in_order, sizes
         self._epoch = -1
         self._permutation = torch.empty(0, dtype=torch.long)
 
@@ -51,10 +64,17 @@ class Sampler:
         if epoch != self._epoch:
             # Any fixed mixing of seed and epoch will do, as long as runs with other seeds see other orders.
             generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
-            self._permutation = torch.randperm(self.n, generator=generator)
+            self._permutation = self._by_size(torch.randperm(self.n, generator=generator), generator)
             self._epoch = epoch
         start = (position * self.world + self.rank) * self.batch_size
         return self._permutation[start : start + self.batch_size]
+
+    def _by_size(self, permutation: Tensor, generator: torch.Generator) -> Tensor:
+        if self.sizes is None:
+            return permutation
+        whole = permutation[: self.batches * self.batch_size * self.world]  # what is dropped is not always the largest
+        ordered = whole[self.sizes[whole].argsort(stable=True)].view(self.batches, -1)
+        return ordered[torch.randperm(self.batches, generator=generator)].flatten()
 
 
 def shard(n: int, batch_size: int, rank: int, world: int, limit: int = 0) -> Iterator[Tensor]:
@@ -113,7 +133,10 @@ class Feed:
             raise InvalidInput(f"{data.name} has {len(self.split)} training examples, fewer than the {world} processes")
         if config.carry and not isinstance(self.split, TokenSplit):
             raise InvalidInput(f"carry is for text, whose data follow one another; {data.name} is {data.event}: leave it out")
-        self.sampler = Sampler(len(self.split), config.batch_size, config.seed, rank, world, in_order=config.carry)
+        sizes = self.split.sizes if isinstance(self.split, PairSplit) else None
+        self.sampler = Sampler(
+            len(self.split), config.batch_size, config.seed, rank, world, in_order=config.carry, sizes=sizes
+        )
         # With accumulation the last, partial step of an epoch is dropped like a partial batch.
         self.steps_per_epoch = max(1, self.sampler.batches // config.accumulate)
 

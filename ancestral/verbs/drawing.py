@@ -201,6 +201,10 @@ def one_by_one(
             if t >= first:
                 x[:, previous] = model.entry_value(previous, value(raw, by_entry[previous]))
                 known[:, previous] = True
+                if model.all_over(x[:, previous]):
+                    x[:, previous:stop], known[:, previous:stop] = model.event.end_symbol, True
+                    yield x, known
+                    break
             yield x, known
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from ancestral.coding.learning import Dynamic
 from ancestral.data import Data
 from ancestral.data.base import Split
+from ancestral.data.pairs import PairSplit
 from ancestral.data.text import TokenSplit
 from ancestral.errors import InvalidInput
 from ancestral.likelihood import Likelihood
@@ -43,7 +44,7 @@ class Evaluation:
         data: the name of the data.
         split: the split that was read.
         nats: mean negative log-likelihood per datum; None where the model has no likelihood.
-        bits_per_dim: the same in bits per entry of the datum.
+        bits_per_dim: the same in bits per entry of the datum; of sentences, per token, ends counted.
         standard_error: of `nats` over the examples; None for a single one.
         kind: what the likelihood is: exact, lower bound, estimate (with samples), or none.
         count: examples read.
@@ -161,19 +162,34 @@ def evaluate(
     has_likelihood = model.can("log_prob") and likelihood.kind != "none"
     nats = moments["nats"].mean if has_likelihood else None
     error = moments["nats"].standard_error if has_likelihood else None
+    count = max(m.count for m in moments.values())
+    entries, perplexity, bits_per_byte = float(data.event.numel), None, None
+    if isinstance(part, PairSplit) and nats is not None:
+        # Of sentences, entries after an end are certain: figures are per token, ends counted.
+        entries = part.tokens(count) / count
+        perplexity = math.exp(nats / entries)
+        bits_per_byte = _bits_per_byte(nats * count, part) if count == len(part) else None
+    bits = 1.0 / (entries * math.log(2.0))
     return Evaluation(
         model=subject.name,
         data=data.name,
         split=split,
         nats=nats,
-        bits_per_dim=None if nats is None else data.event.bits_per_dim(nats),
+        bits_per_dim=None if nats is None else nats * bits,
         standard_error=error,
         kind=str(likelihood),
-        count=max(m.count for m in moments.values()),
-        bits_per_dim_standard_error=None if error is None else data.event.bits_per_dim(error),
+        count=count,
+        bits_per_dim_standard_error=None if error is None else error * bits,
         seconds=time.perf_counter() - began,
         measures={} if has_likelihood else {name: (m.mean, m.standard_error) for name, m in moments.items()},
+        perplexity=perplexity,
+        bits_per_byte=bits_per_byte,
     )
+
+
+def _bits_per_byte(nats: float, part: TokenSplit | PairSplit) -> float:
+    """Return bits for each byte of a text, given the nats of its tokens: with what it takes to spell unknown ones."""
+    return (nats + part.unknown_nats) / (part.bytes * math.log(2.0))
 
 
 def _values(
@@ -238,7 +254,7 @@ def _of_text(
         bits_per_dim_standard_error=None if error is None else error / math.log(2.0),
         seconds=time.perf_counter() - began,
         perplexity=math.exp(nats),
-        bits_per_byte=(total + part.unknown_nats) / (part.bytes * math.log(2.0)) if whole else None,
+        bits_per_byte=_bits_per_byte(total, part) if whole else None,
     )
 
 

@@ -120,7 +120,10 @@ def open_data(data: Data | str | None, subject: Subject, options: dict[str, Any]
         if name is None:
             raise InvalidInput(f"it is not recorded what {subject.name} was trained on: name the data")
         chosen = dict(subject.options) if name == subject.data else {}
-        if subject.model.condition is not None:
+        if subject.model.condition is not None and subject.model.condition.end:
+            languages = subject.options.get("languages")
+            chosen.update({} if languages is None else {"languages": languages})
+        elif subject.model.condition is not None:
             chosen.setdefault("condition", subject.options.get("condition") or "label")
         chosen.update(options or {})
         data = load(name, **chosen) if name == subject.data else _load_for(subject.model.event, name, chosen)
@@ -222,12 +225,12 @@ def check_fit(subject: Subject, data: Data) -> None:
 def same_space(a: Event, b: Event) -> bool:
     """Return whether data of both events are of one shape and support, and figures on one measure.
 
-    Text must be in one encoding, and sounds of one rate and companding.
+    Text must be in one encoding, sequences all have an end or none, and sounds of one rate and companding.
 
     >>> same_space(Event.integers((4,), 256, ("time",)), Event.integers((4,), 256))
     True
     """
-    return a.shape == b.shape and a.levels == b.levels and a.encoding == b.encoding and a.pcm == b.pcm
+    return (a.shape, a.levels, a.encoding, a.pcm, a.end) == (b.shape, b.levels, b.encoding, b.pcm, b.end)
 
 
 def auto_batch_size(event: Event) -> int:

@@ -110,7 +110,7 @@ def draw_score_maps(
     event = subject.model.event
     x = torch.cat([x.cpu() for _, x, _ in parts])
     if event.encoding is not None:
-        pictures.save_image(text_image(passages(event.encoding, x, bits)), path)
+        pictures.save_image(text_image(passages(event, x, bits)), path)
     else:
         pictures.save_figure(image_maps(event, x, bits) if event.is_image else entry_maps(bits), path)
     return bits

@@ -50,7 +50,7 @@ def samples(event: Event, x: Tensor, path: Path | str, names: tuple[str, ...] = 
     elif event.encoding is not None:
         from ancestral.verbs.text_pictures import passages, text_image
 
-        save_image(text_image(passages(event.encoding, x)), path)
+        save_image(text_image(passages(event, x)), path)
     elif event.pcm is not None:
         from ancestral.verbs.audio_pictures import spectrograms
 

@@ -83,7 +83,7 @@ def make_course(model: AutoregressiveModel, n: int, prompt: Prompt = None, lengt
         )
     given = _given(event, n, prompt)
     size = given.shape[1]
-    if not event.is_sequence:
+    if not event.is_sequence or event.end:
         left = event.numel - size
         if left < 1 or length not in (None, left):
             raise InvalidInput(
@@ -180,7 +180,7 @@ def encode_prompt(event: Event, prompt: str | bytes) -> Tensor:
                 " take a model of bytes"
             ) from error
     tokens = torch.from_numpy(encoding.encode(data).astype("int64"))
-    unknown = _unknown(encoding, data)
+    unknown = unknown_pieces(encoding, data)
     if unknown:
         named = ", ".join(map(repr, unknown[:SHOWN])) + (f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else "")
         if isinstance(encoding, CharacterEncoding):
@@ -192,7 +192,7 @@ def encode_prompt(event: Event, prompt: str | bytes) -> Tensor:
     return tokens
 
 
-def _unknown(encoding: TextEncoding, data: bytes) -> list[str]:
+def unknown_pieces(encoding: TextEncoding, data: bytes) -> list[str]:
     """Return the unknown words or characters of a text, each once, without the space before it."""
     pieces = [piece.decode() for piece in encoding.unknown_pieces(data)]
     return list(dict.fromkeys(piece if len(piece) == 1 else piece.removeprefix(" ") for piece in pieces))

@@ -221,7 +221,8 @@ def save(x: Tensor, event: Event, path: Path | str, names: tuple[str, ...] = ())
         columns = list(names) or column_names(event)
         save_table(pandas.DataFrame(x.flatten(1).numpy(), columns=columns), path)
     elif suffix == ".txt":
-        save_texts(texts(text_encoding(event, "the suffix .txt", "choose another"), x), path)
+        text_encoding(event, "the suffix .txt", "choose another")
+        save_texts(texts(event, x), path)
     elif suffix in AUDIO_FILES:
         save_audio(x, event, path)
     else:

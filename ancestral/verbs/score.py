@@ -1,5 +1,6 @@
 """Scores: the log-likelihood of each datum, and what kind of figure it is."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -134,7 +135,7 @@ def score(
 
     Returns:
         A table with the columns index (of the datum in its split), log_prob (nats) and bits_per_dim, in the split's
-        order; `attrs["kind"]` says what the figures are.
+        order, and tokens, of sentences, which their bits are per; `attrs["kind"]` says what the figures are.
 
     Raises:
         Unsupported: if the model has no likelihood.
@@ -158,7 +159,11 @@ def score(
     )
     index, value = torch.cat([i for i, _ in parts]), torch.cat([v for _, v in parts])
     table = pandas.DataFrame({"index": index.numpy(), "log_prob": value.numpy()})
-    table["bits_per_dim"] = data.event.bits_per_dim(1.0) * -table["log_prob"]
+    entries = torch.full((len(index),), data.event.numel)
+    if data.event.end:  # figures of sentences are per token, ends counted
+        entries = torch.cat([data.event.counted(data.split(split).batch(i)[0]) for i in index.split(1000)])
+        table["tokens"] = entries.numpy()
+    table["bits_per_dim"] = -table["log_prob"] / (entries.numpy() * math.log(2.0))
     table.attrs["kind"] = str(likelihood)
     return table
 

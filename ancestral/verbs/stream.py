@@ -84,7 +84,7 @@ def common_order(model: AutoregressiveModel) -> Tensor:
 
 
 def _stream(model: AutoregressiveModel, order: list[int], values: Iterable[Tensor], condition: Condition) -> Iterator[Tensor]:
-    entry_event = replace(model.event, shape=(), axes=(), loc=None, scale=None, encoding=None, pcm=None)
+    entry_event = replace(model.event, shape=(), axes=(), loc=None, scale=None, encoding=None, pcm=None, end=False)
     dtype = torch.promote_types(model.dtype, torch.float32)
     states: list[State] = []
     totals, previous = torch.zeros(0), None

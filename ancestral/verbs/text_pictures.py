@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
-from ancestral.encoding import TextEncoding
+from ancestral.errors import InvalidInput
+from ancestral.event import Event
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -55,23 +56,29 @@ def text_image(passages: Sequence[Sequence[Piece]]) -> "Image":
     return picture
 
 
-def passages(encoding: TextEncoding, x: Tensor, bits: Tensor | None = None) -> list[list[Piece]]:
-    """Return sequences of tokens as pieces of text.
+def passages(event: Event, x: Tensor, bits: Tensor | None = None) -> list[list[Piece]]:
+    """Return sequences of tokens as pieces of text; the end of a sentence is a line break.
 
     Args:
-        encoding: what the tokens mean.
+        event: of text, whose encoding says what tokens mean.
         x: tokens, (n, length).
         bits: of each token, the same shape.
 
     >>> import torch
-    >>> passages(TextEncoding.fit("byte"), torch.tensor([[104, 105]]))
+    >>> from ancestral.encoding import TextEncoding
+    >>> passages(Event.tokens(2, TextEncoding.fit("byte")), torch.tensor([[104, 105]]))
     [[('h', None), ('i', None)]]
     """
-    found = []
+    found, encoding = [], event.encoding
+    if encoding is None:
+        raise InvalidInput(f"pieces of text are of models of text, got {event}: draw its numbers")
     step = encoding.period  # the bits of a byte are one piece
     for i, tokens in enumerate(x.cpu()):
-        parts = [slice(start, start + step) for start in range(0, len(tokens), step)]
+        size = int(event.lengths(tokens[None])[0])
+        parts = [slice(start, start + step) for start in range(0, size, step)]
         texts = [encoding.decode(tokens[part]).decode(errors="replace") for part in parts]
+        if size < len(tokens):
+            texts, parts = [*texts, "\n"], [*parts, slice(size, size + 1)]
         sums = [None if bits is None else float(bits[i, part].sum()) for part in parts]
         found.append(list(zip(texts, sums, strict=True)))
     return found

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ancestral.encoding import TextEncoding
 from ancestral.errors import Unsupported
+from ancestral.event import Event
 from ancestral.files import write_bytes
 from ancestral.models.autoregressive.base import AutoregressiveModel
 from ancestral.verbs.drawing import DrawOptions, EntryValue, check_drawn, entry_noise, one_by_one
@@ -57,7 +58,6 @@ def stream_text(
     Warns:
         PromptWarning: if the prompt has words that the model does not know.
 
-    >>> from ancestral.event import Event
     >>> from ancestral.models import create
     >>> model = create("lstm-lm", Event.tokens(8, TextEncoding.fit("byte")), width=4)
     >>> next(stream_text(model, "ROMEO:"))
@@ -93,7 +93,7 @@ def _pieces(
         end = int(known.sum()) // encoding.period * encoding.period
         if end > start:
             check_drawn(model, x[:, start:end])
-            text = decoder.decode(encoding.decode(x[0, start:end].long()))
+            text = decoder.decode(encoding.decode(course.event.until_end(x[0, :end])[start:].long()))
             start = end
             if text:
                 yield text
@@ -112,22 +112,22 @@ def _evaluated(model: AutoregressiveModel, steps: Iterator[T]) -> Iterator[T]:
         yield found
 
 
-def texts(encoding: TextEncoding, x: Tensor, prompt: Prompt = None) -> list[bytes]:
-    """Return the text of each datum.
+def texts(event: Event, x: Tensor, prompt: Prompt = None) -> list[bytes]:
+    """Return the text of each datum, of sentences up to the end.
 
     Args:
-        encoding: what the tokens mean.
+        event: of text, whose encoding says what tokens mean.
         x: tokens, (n, length).
         prompt: what they were drawn after: where it is text, they begin with it as it was given, unknown words and all.
 
     >>> import torch
-    >>> texts(TextEncoding.fit("byte"), torch.tensor([[104, 105]]), "h")
+    >>> texts(Event.sentences(3, TextEncoding.fit("byte")), torch.tensor([[104, 105, 256]]), "h")
     [b'hi']
     """
-    if not isinstance(prompt, str | bytes):
-        return [encoding.decode(tokens) for tokens in x]
-    data = prompt_bytes(prompt)
-    return [data + encoding.decode(tokens) for tokens in x[:, len(encoding.encode(data)) :]]
+    encoding = text_encoding(event, "text", "take the numbers")
+    data = prompt_bytes(prompt) if isinstance(prompt, str | bytes) else b""
+    given = len(encoding.encode(data))
+    return [data + encoding.decode(event.until_end(tokens)[given:]) for tokens in x]
 
 
 def joined(passages: Sequence[bytes]) -> bytes:

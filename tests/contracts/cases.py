@@ -121,14 +121,34 @@ def generator(seed: int = 0) -> torch.Generator:
 def random_data(event: Event, n: int, seed: int = 1) -> Tensor:
     """Return `n` random data of any event, in its storage type."""
     if event.levels is not None:
-        return torch.randint(event.levels, (n, *event.shape), generator=generator(seed)).to(event.dtype)
+        return filled(event, torch.randint(event.levels, (n, *event.shape), generator=generator(seed))).to(event.dtype)
     return event.from_network(torch.randn(n, *event.shape, generator=generator(seed)))
 
 
 def all_states(event: Event) -> Tensor:
     """Return every datum of a small discrete event, (states, *shape)."""
     states = itertools.product(range(event.levels or 0), repeat=event.numel)
-    return torch.tensor(list(states)).view(-1, *event.shape).to(event.dtype)
+    x = torch.tensor(list(states)).view(-1, *event.shape)
+    return filled(event, x).unique(dim=0).to(event.dtype)
+
+
+def frequencies(event: Event, x: Tensor) -> Tensor:
+    """Return how often each of `all_states` is among `x`, (states,); raise if something else is."""
+    powers = (event.levels or 0) ** torch.arange(event.numel - 1, -1, -1)
+    counts = torch.bincount((x.flatten(1).long() * powers).sum(1), minlength=(event.levels or 0) ** event.numel).double()
+    states = (all_states(event).flatten(1).long() * powers).sum(1)
+    assert float(counts[states].sum()) == len(x), "some samples are no data of the event"
+    return counts[states]
+
+
+def filled(event: Event, x: Tensor) -> Tensor:
+    """Return numbers as data of an event: after the first end symbol of a sequence there are only end symbols."""
+    if event.end:
+        for row in x:
+            ends = (row == event.levels - 1).nonzero()
+            if len(ends):
+                row[int(ends[0]) :] = event.levels - 1
+    return x
 
 
 def log_prob(model: Model, x: Tensor, condition: Tensor | None, seed: int = 0) -> Tensor:

@@ -9,7 +9,7 @@ from ancestral.errors import Unsupported
 from ancestral.models.autoregressive.base import AutoregressiveModel
 from ancestral.verbs.drawing import DrawOptions
 from ancestral.verbs.sample import draw, sample
-from tests.contracts.cases import Case, all_states, contract, log_prob, repeat, standardized
+from tests.contracts.cases import Case, all_states, contract, frequencies, log_prob, repeat, standardized
 
 
 def autoregressive(case: Case) -> bool:
@@ -50,7 +50,7 @@ def test_parallel_sampling_gives_the_sample_of_the_steps(case: Case, dtype: torc
             drawn = draw(model, 9, condition, DrawOptions(seed=seed, method="parallel", batch_size=size))
             assert_same(case, drawn.x, stepped.x)
             assert drawn.calls <= drawn.steps
-    assert stepped.calls == stepped.steps
+    assert stepped.calls <= stepped.steps if case.event.end else stepped.calls == stepped.steps  # sentences may end early
 
 
 @contract(real)
@@ -68,9 +68,7 @@ def test_samples_have_the_models_frequencies(case: Case, method: str) -> None:
     states = all_states(case.event)
     with torch.no_grad():
         expected = n * log_prob(model, states, repeat(case.conditions(1), len(states))).double().exp()
-    base = (case.event.levels or 0) ** torch.arange(case.event.numel).flip(0)
-    index = (sample(model, n, condition, method=method).flatten(1).long() * base).sum(1)
-    observed = torch.bincount(index, minlength=len(states)).double()
+    observed = frequencies(case.event, sample(model, n, condition, method=method))
     rare = expected < 10
     observed, expected = (torch.cat((v[~rare], v[rare].sum()[None] + 1e-9)) for v in (observed, expected))
     assert chisquare(observed.numpy(), (expected * observed.sum() / expected.sum()).numpy()).pvalue > 1e-4

@@ -92,10 +92,10 @@ def test_unknown_words_of_a_prompt_are_printed_as_they_are() -> None:
         x = sample(model, 2, prompt="naïve seek", length=4)
     with pytest.warns(PromptWarning):
         streamed = "".join(stream_text(model, "naïve seek", length=4))
-    passages = texts(encoding, x, "naïve seek")
+    passages = texts(model.event, x, "naïve seek")
     assert streamed == passages[0].decode(errors="replace")
     assert all(passage.startswith("naïve seek".encode()) for passage in passages)
-    assert texts(encoding, x)[0].decode().startswith("naïve�")
+    assert texts(model.event, x)[0].decode().startswith("naïve�")
 
 
 @given(st.lists(st.text("=1 of\n", max_size=30).map(str.encode), min_size=2, max_size=4))

@@ -26,6 +26,7 @@ class State:
         t: steps taken.
         cache: what the model itself keeps.
         memory: tensors of the cache, (batch, ...), that hold what was computed from the data so far; see `remember`.
+        ended: of sentences, which of them are over, (batch,), as of the values given to `step`; None for other data.
     """
 
     order: Tensor
@@ -35,6 +36,7 @@ class State:
     t: int = 0
     cache: dict[str, Any] = field(default_factory=dict)
     memory: list[Tensor] = field(default_factory=list)
+    ended: Tensor | None = None
 
     def remember(self, *tensors: Tensor) -> Tensor:
         """Note memory of the data so far, (batch, ...), which from then on is only written in place; return the first."""
@@ -199,7 +201,8 @@ class AutoregressiveModel(Model):
             state: from `init_state`, `fork` or an earlier `run`; it is changed in place.
             choose: given an entry (flat index) and its raw parameters, (batch, parameters), returns its value on the
                 event's scale, (batch,).
-            stop: the number of steps taken at which to stop, so that another `run` can go on; all where None.
+            stop: the number of steps taken at which to stop, so that another `run` can go on; all where None. Where all
+                sentences are over, the steps that are left are not taken.
 
         Returns:
             The data so far, (batch, *event.shape), of type `event.dtype`; zero where not yet given.
@@ -208,9 +211,16 @@ class AutoregressiveModel(Model):
         value = None if state.t == 0 else state.x[:, order[state.t - 1]].clone()
         for t in range(state.t, len(order) if stop is None else stop):
             value = choose(order[t], self.step(state, value))
+            if self.all_over(value):
+                state.x[:, t:stop] = self.event.end_symbol
+                break
         if value is not None:
             state.x[:, order[state.t - 1]] = value.to(state.x.dtype)
         return state.x.view(-1, *self.event.shape).to(self.event.dtype)
+
+    def all_over(self, value: Tensor) -> bool:
+        """Return whether sentences, whose entries now got values, (batch,), are all over: nothing is left to be drawn."""
+        return self.event.end and bool((value == self.event.end_symbol).all())
 
     @torch.no_grad()
     def sample(self, n: int, condition: Tensor | None = None, *, generator: torch.Generator | None = None) -> Tensor:

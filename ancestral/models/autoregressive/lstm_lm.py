@@ -49,6 +49,7 @@ class LSTMLanguageModel(SequenceModel):
         {"event": Event.binary((6,)), "width": 3, "hidden": 4, "layers": 1},
         {"event": Event.integers((5,), 3), "width": 4, "layers": 2, "tied": True},
         {"event": Event.integers((1, 2, 2), 3), "width": 3, "layers": 1, "condition": Event.label(3)},
+        {"event": Event.sentences(4, 2), "width": 3, "layers": 1},
     )
 
     def __init__(

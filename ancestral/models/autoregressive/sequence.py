@@ -11,6 +11,7 @@ from ancestral.distributions import make_head
 from ancestral.errors import InvalidInput, Unsupported
 from ancestral.event import Event
 from ancestral.layers.condition import ConditionEmbedding
+from ancestral.layers.dropout import Dropout
 from ancestral.layers.int8 import share_int8
 from ancestral.models.autoregressive.base import AutoregressiveModel, State
 
@@ -20,6 +21,9 @@ class SequenceModel(AutoregressiveModel):
 
     A subclass implements `features`, and for steps `start_features` and `step_features`. Entries are symbols: nothing is
     made of their being numbers. They are visited as they come, those of images pixel by pixel and channels innermost.
+
+    Of sentences (`Event.sentences`), entries after an end symbol are end symbols with probability 1: their raw parameters say
+    so, whatever the network does. A batch is cut to its longest sentence before anything is computed.
 
     Args:
         event: any event of whole numbers.
@@ -36,6 +40,7 @@ class SequenceModel(AutoregressiveModel):
     """
 
     takes = ("binary", "integer")
+    sentences = True
     carries: ClassVar[bool] = False
     """Whether a sequence can go on from one batch to the next: see `carry`."""
     carried: tuple[Tensor, ...] | None = None
@@ -58,6 +63,8 @@ class SequenceModel(AutoregressiveModel):
         if not 0.0 <= dropout < 1.0:
             raise InvalidInput(f"dropout must be in [0, 1), got {dropout}")
         self.head = make_head(event, head, components)
+        if event.end:
+            self.head.certain(event.end_symbol, torch.empty(0))  # refuses a head that cannot say that a sentence is over
         levels = event.levels or 0
         if tied and self.head.parameters != levels:
             raise InvalidInput(
@@ -67,7 +74,7 @@ class SequenceModel(AutoregressiveModel):
         self.symbols = nn.Embedding(levels + 1, width)  # the last one stands before the first entry
         nn.init.normal_(self.symbols.weight, std=0.02 if tied else width**-0.5)
         self.embedding = ConditionEmbedding(condition, width) if condition is not None else None
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         features = features or width
         self.output = None if tied else nn.Linear(features, self.head.parameters)
         self.output_bias = nn.Parameter(torch.zeros(levels)) if tied else None
@@ -102,18 +109,66 @@ class SequenceModel(AutoregressiveModel):
         return torch.arange(numel).view(self.event.shape[0], -1).T.flatten() if self.event.is_image else torch.arange(numel)
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        if self.event.end:
+            return self._sentences_forward(x, condition)
         ordered = self.event.is_image and self.event.shape[0] > 1
         symbols = x.flatten(1).long()  # (b, t)
         if ordered:
             symbols = symbols[:, self.order]
-        first = symbols.new_full((len(x), 1), self.event.levels or 0) if self.carried is None else self.carried[0]
-        h = self.symbols(torch.cat((first, symbols[:, :-1]), dim=1))  # (b, t, w)
-        raw = self._readout(self.conditioned(h, condition))  # (b, t, p)
+        raw = self._readout(self._features(symbols, condition))  # (b, t, p)
         if self.carried is not None:
             self.carried = (symbols[:, -1:], *self.carried[1:])
         if ordered:
             raw = raw[:, self.order.argsort()]
         return raw.view(len(x), *self.event.shape, -1)
+
+    def _features(self, symbols: Tensor, condition: Tensor | None) -> Tensor:
+        """Return what each entry is predicted from, (batch, t, features), given the symbols, (batch, t)."""
+        first = symbols.new_full((len(symbols), 1), self.event.levels or 0) if self.carried is None else self.carried[0]
+        h = self.symbols(torch.cat((first, symbols[:, :-1]), dim=1))  # (b, t, w)
+        return self.conditioned(h, condition)
+
+    # Sentences
+
+    def _cut(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the symbols of sentences up to where the longest ends, (batch, t), and which entries are not over, the same.
+
+        Where the longest ends decides the shape of what follows, so a GPU is waited for; padding would cost more.
+        """
+        counts = self.event.counted(x)  # (b,)
+        longest = int(counts.max()) if len(x) else 0
+        return x[:, :longest].long(), torch.arange(longest, device=x.device) < counts[:, None]
+
+    def _sentences_forward(self, x: Tensor, condition: Tensor | None) -> Tensor:
+        symbols, live = self._cut(x)
+        raw = self._readout(self._features(symbols, condition))
+        over = self.head.certain(self.event.end_symbol, raw)
+        rest = over.expand(len(x), self.event.numel - symbols.shape[1], -1)
+        return torch.cat((torch.where(live[..., None], raw, over), rest), dim=1)
+
+    def live_features(self, x: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Return of sentences, for the entries up to each end alone: what they are predicted from, and what they are.
+
+        Args:
+            x: sentences, (batch, *event.shape).
+            condition: (batch, *condition.shape), where the model has a condition.
+
+        Returns:
+            Features, (entries, features); symbols, (entries,); the sentence that each is of, (entries,).
+        """
+        symbols, live = self._cut(x)
+        row = live.nonzero()[:, 0]
+        return self._features(symbols, condition)[live], symbols[live], row
+
+    def log_prob(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        if not self.event.end:
+            return super().log_prob(x, condition)
+        condition = self.check_batch(x, condition)
+        features, symbols, row = self.live_features(x, condition)
+        entries = self.head(self._readout(features)).log_prob(symbols)  # raw parameters of padding are never made
+        return entries.new_zeros(len(x)).index_add(0, row, entries)
+
+    # Recurrence
 
     def carry(self, n: int | None) -> None:
         """Let each pass from now on go on where the last one ended: data i of a batch follow data i of the batch before.
@@ -131,6 +186,8 @@ class SequenceModel(AutoregressiveModel):
             raise Unsupported(
                 f"a {self.name} has no state to carry from batch to batch; give it longer data, or take a recurrent model"
             )
+        if n is not None and self.event.end:
+            raise Unsupported("a sentence does not go on in the next batch: leave carry out")
         self.carried = None if n is None else self._blank(n)
 
     def _blank(self, n: int) -> tuple[Tensor, ...]:
@@ -180,10 +237,16 @@ class SequenceModel(AutoregressiveModel):
     def start(self, state: State) -> None:
         if self.embedding is not None and state.condition is not None:
             state.cache["condition"] = self.embedding(state.condition)
+        if self.event.end:
+            state.ended = state.remember(torch.zeros(len(state.x), dtype=torch.bool, device=state.x.device))
         self.start_features(state)
 
     def advance(self, state: State, previous: Tensor | None) -> Tensor:
         h = self.symbols.weight[-1].expand(len(state.x), -1) if previous is None else self.symbols(previous.long())
         if "condition" in state.cache:
             h = h + state.cache["condition"]
-        return self._readout(self.step_features(state, h))
+        raw = self._readout(self.step_features(state, h))
+        if state.ended is None or previous is None:
+            return raw
+        state.ended |= previous == self.event.end_symbol
+        return torch.where(state.ended[:, None], self.head.certain(self.event.end_symbol, raw), raw)

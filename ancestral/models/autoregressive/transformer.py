@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ancestral.errors import InvalidInput, Unsupported
 from ancestral.event import Event
 from ancestral.layers.attention import CausalSelfAttention, KeyValueMemory, Rotation, rotation, step_rotations
+from ancestral.layers.dropout import Dropout
 from ancestral.layers.mlp import check_choice
 from ancestral.models.autoregressive.base import State
 from ancestral.models.autoregressive.sequence import SequenceModel
@@ -36,7 +37,7 @@ class Block(nn.Module):
         self.norm = nn.LayerNorm(width, bias=False)
         self.expand = nn.Linear(width, hidden, bias=False)
         self.reduce = nn.Linear(hidden, width, bias=False)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, h: Tensor, by: Rotation | None) -> Tensor:
         """Return the features after the block, (batch, positions, width)."""
@@ -125,14 +126,14 @@ class AttentionModel(SequenceModel):
             )
         return super().resized(length)
 
-    def _rotation(self, like: Tensor) -> Rotation:
-        return rotation(torch.arange(self.event.numel, device=like.device), self.head_features, like)
+    def _rotation(self, like: Tensor, positions: int) -> Rotation:
+        return rotation(torch.arange(positions, device=like.device), self.head_features, like)
 
     def features(self, h: Tensor) -> Tensor:
         places = self.place_vectors()
-        by = self._rotation(h) if places is None else None
+        by = self._rotation(h, h.shape[1]) if places is None else None
         if places is not None:
-            h = h + places
+            h = h + places[: h.shape[1]]
         for block in self.blocks:
             h = block(h, by)
         out: Tensor = self.norm(h)
@@ -143,7 +144,7 @@ class AttentionModel(SequenceModel):
     def start_features(self, state: State) -> None:
         places = state.cache["places"] = self.place_vectors()
         if places is None:
-            state.cache["rotations"] = step_rotations(self._rotation(state.x))
+            state.cache["rotations"] = step_rotations(self._rotation(state.x, self.event.numel))
         blocks = self._blocks()
         memories = [block.attention.start(state.x, self.event.numel) for block in blocks]
         state.cache["blocks"] = list(zip(blocks, memories, strict=True))
@@ -201,6 +202,7 @@ class Transformer(AttentionModel):
         {"event": Event.binary((6,)), "width": 4, "layers": 1, "heads": 1},
         {"event": Event.integers((5,), 3), "width": 8, "layers": 2, "heads": 2, "window": 3, "tied": True},
         {"event": Event.integers((1, 2, 2), 3), "width": 4, "layers": 1, "heads": 1, "positions": "learned"},
+        {"event": Event.sentences(4, 2), "width": 4, "layers": 1, "heads": 1, "positions": "learned"},
         {"event": Event.integers((3, 2, 1), 2), "width": 8, "layers": 2, "heads": 2, "condition": Event.label(3)},
     )
 

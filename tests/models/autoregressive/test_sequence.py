@@ -1,5 +1,6 @@
 """Models of sequences of symbols: what they refuse, what they learn, and sequences of another length."""
 
+import itertools
 import math
 
 import pytest
@@ -140,3 +141,59 @@ def test_bad_options_are_refused(name: str, options: dict[str, object], match: s
 def test_real_data_are_refused(name: str) -> None:
     with pytest.raises(InvalidInput, match="binary or integer"):
         create(name, Event.real((4,)))
+
+
+# Sentences
+
+
+SENTENCES = Event.sentences(5, 3)
+
+
+@pytest.mark.parametrize("name", ["lstm-lm", "bytenet", "wavenet", "transformer", "sparse-transformer"])
+@torch.no_grad()
+def test_sentences_have_probabilities_that_sum_to_1(name: str) -> None:
+    """Over all sentences, which are counted here one length after another."""
+    model = create(name, SENTENCES, **{"wavenet": {"channels": 4, "skip": 4, "sets": 1, "max_dilation": 2}}.get(name, {}))
+    model = model.double().eval()
+    rows = [
+        [*words, *[3] * (5 - n)] for n in range(6) for words in itertools.product(range(3), repeat=n)
+    ]  # fmt: skip
+    x = torch.tensor(rows)
+    assert len(x) == sum(3**n for n in range(6))
+    assert float(model.log_prob(x).exp().sum()) == pytest.approx(1.0, abs=1e-10)
+    drawn = model.sample(50, generator=torch.Generator().manual_seed(0))
+    SENTENCES.check(drawn)
+
+
+@torch.no_grad()
+def test_a_sentence_has_the_log_prob_of_its_entries() -> None:
+    """Whatever it is batched with: padding changes nothing."""
+    model = create("transformer", SENTENCES, width=8, layers=2, heads=2).double().eval()
+    x = torch.tensor([[0, 1, 3, 3, 3], [2, 2, 1, 0, 1], [3, 3, 3, 3, 3]])
+    whole = model.log_prob(x)
+    by_entry = model.entry_log_prob(model(x), x)
+    torch.testing.assert_close(by_entry.sum(1), whole)
+    assert bool((by_entry[0, 3:] == 0.0).all())
+    for i in range(3):
+        torch.testing.assert_close(model.log_prob(x[i : i + 1])[0], whole[i])
+
+
+def test_steps_end_where_all_sentences_do() -> None:
+    model = create("lstm-lm", SENTENCES, width=4).eval()
+    calls = []
+
+    def choose(entry: int, raw: torch.Tensor) -> torch.Tensor:
+        calls.append(entry)
+        return torch.tensor([0.0 if entry == 0 else 3.0, 3.0])
+
+    assert model.run(model.init_state(2), choose).tolist() == [[0, 3, 3, 3, 3], [3, 3, 3, 3, 3]]
+    assert calls == [0, 1]
+
+
+def test_models_of_one_length_refuse_sentences() -> None:
+    with pytest.raises(InvalidInput, match=r"made takes data of one length, .* lstm-lm"):
+        create("made", SENTENCES)
+    with pytest.raises(InvalidInput, match="cannot be sure"):
+        create("lstm-lm", SENTENCES, head="logistic-mixture")
+    with pytest.raises(Unsupported, match="leave carry out"):
+        create("lstm-lm", SENTENCES).carry(2)

@@ -156,6 +156,7 @@ class SequenceModel(AutoregressiveModel):
         with torch.device("meta"):  # no memory: the weights take the place of these
             other = type(self)(event, condition=self.condition, **self.config)
         other.load_state_dict(self.state_dict(), assign=True)
+        other.fused = self.fused
         return other.train(self.training)
 
     @property

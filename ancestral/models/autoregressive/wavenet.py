@@ -1,5 +1,7 @@
 """WaveNet: stacks of dilated causal convolutions with gates and skip connections, over the samples of a sound."""
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -7,11 +9,17 @@ from ancestral.event import Event
 from ancestral.layers.causal_conv1d import doubling_dilations
 from ancestral.layers.condition import ConditionEmbedding
 from ancestral.layers.dilated_stack import DilatedStack
+from ancestral.layers.kernels import COMPILED
 from ancestral.layers.mlp import check_choice
 from ancestral.models.autoregressive.base import State
+from ancestral.models.autoregressive.draws import Draws
 from ancestral.models.autoregressive.sequence import SequenceModel
 from ancestral.models.registry import register
 
+FUSED_LEAST = 2**16
+"""Layers times entries from which on compiled steps are worth the seconds that it takes to compile or load them."""
+FUSED_STEPS = 256
+"""Steps of a call, whose raw parameters are in memory together."""
 INPUTS = ("auto", "symbols", "numbers")
 """How the value of an entry is fed to the network."""
 
@@ -154,3 +162,46 @@ class WaveNet(SequenceModel):
 
     def step_features(self, state: State, h: Tensor) -> Tensor:
         return self._hidden(self.stack.step(h, state.cache["stack"], state.t))
+
+    # Many steps in one call
+
+    def fuses(self, state: State, draws: Draws) -> bool:
+        enough = len(self.stack.dilations) * self.event.numel >= FUSED_LEAST
+        return COMPILED and self.fused and enough and self.fusible(draws)
+
+    def fusible(self, draws: Draws) -> bool:
+        """Return whether there is a fused loop for this head, type and device, and for such draws; compiled or not."""
+        sharpening = draws.value.sharpening
+        plain = sharpening.top_k is None and sharpening.top_p in (None, 1.0)
+        return plain and self.head.name == "softmax" and self.dtype == torch.float32 and self.device.type == "cpu"
+
+    def run_fused(self, state: State, draws: Draws, stop: int) -> None:
+        from ancestral.layers.fused_stack import network_of, take_stack_steps
+
+        levels, n = self.event.levels or 0, len(state.x)
+        if "network" not in state.cache:
+            output = cast(nn.Linear, self.output)  # not tied
+            state.cache["network"] = network_of(self.symbols, levels, self.stack, self.hidden, output)
+        for t in range(state.t, stop, FUSED_STEPS):
+            entries = state.entries[t : min(t + FUSED_STEPS, stop)]
+            previous = torch.full((n,), levels) if t == 0 else state.x[:, state.entries[t - 1]].long()
+            is_given = [draws.is_given(entry) for entry in entries]
+            values = torch.zeros(len(entries), n, dtype=torch.long)
+            if draws.given is not None:
+                values.copy_(draws.given[:, entries].T)
+            noise = None if all(is_given) else draws.noise_of(entries)[..., 0].T
+            raw = take_stack_steps(
+                state.cache["network"],
+                state.cache["stack"],
+                previous,
+                t,
+                values,
+                is_given,
+                noise,
+                draws.value.sharpening.temperature,
+                keep=draws.scored,
+            )
+            state.x[:, entries] = values.T.to(state.x.dtype)
+            state.t = t + len(entries)
+            if draws.scored:
+                draws.add(self.head(raw).log_prob(values).double().sum(0))

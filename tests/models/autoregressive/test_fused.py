@@ -19,7 +19,12 @@ from ancestral.pcm import PCM
 from ancestral.verbs.complete import complete
 from ancestral.verbs.sample import sample
 
-CONDITIONS = {"none": None, "label": Event.label(3), "vector": Event.real((2,))}
+CONDITIONS = {
+    "none": None,
+    "label": Event.label(3),
+    "vector": Event.real((2,)),
+    "frames": Event.real((3, 2), axes=("time", "band")),
+}
 
 
 def build(event: Event, condition: Event | None = None, **options: object) -> WaveNet:

@@ -179,7 +179,8 @@ def _decode(into: Path, sound: Sound, options: Options, length: int, pcm: PCM | 
                 amplitudes = decoder(cell, f"sound {row} of {split}")
                 pcm = pcm or PCM(decoder.rate or 0, levels)
                 x, samples = _cut(amplitudes, pcm, length, crop=options.crop)
-                for writer, values in zip(writers, (x, np.full(len(x), row), samples), strict=True):
+                kept: tuple[NDArray[Any], ...] = (x, np.full(len(x), row), samples)
+                for writer, values in zip(writers, kept, strict=True):
                     writer.append(values)
             if row < 0:
                 raise InvalidInput(f"the split {split!r} of {sound.what} is empty: leave it out")

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ancestral.distributions import Head
+from ancestral.distributions import Head, Sharpening
 from ancestral.errors import InvalidInput, Unsupported
 from ancestral.likelihood import EXACT
-from ancestral.models.autoregressive.draws import Draws
+from ancestral.models.autoregressive.draws import Draws, EntryValue
 from ancestral.models.base import Model
 
 
@@ -267,8 +267,23 @@ class AutoregressiveModel(Model):
         for k in member.unique().tolist():
             rows = (member == k).nonzero()[:, 0]
             given = None if condition is None else condition[rows]
-            x[rows] = self.run(self.init_state(len(rows), given, member=k), choose)
+            state = self.init_state(len(rows), given, member=k)
+            draws = Draws(EntryValue(self.head, Sharpening()))
+            if self.fuses(state, draws):
+                draws.noise = self._noise_ahead(state, draws.value.noises, generator)
+                x[rows] = self.run(state, draws)
+            else:
+                x[rows] = self.run(state, choose)
         return x
+
+    def _noise_ahead(self, state: State, noises: int, generator: torch.Generator | None) -> Tensor:
+        """Return the numbers that a generator gives to draw after draw, (batch, numel, noises), by entry."""
+        dtype = self.dtype if noises == 1 else torch.float64  # as in `Output.draw`
+        shape = (self.event.numel, len(state.x), noises)
+        by_step = torch.rand(shape, dtype=dtype, device=self.device, generator=generator)
+        noise = torch.empty_like(by_step)
+        noise[state.order.to(self.device)] = by_step
+        return noise.transpose(0, 1)
 
     def entry_value(self, entry: int, value: Tensor) -> Tensor:
         """Return a value of the head's distribution, (batch,), as a value of `entry` on the event's scale."""

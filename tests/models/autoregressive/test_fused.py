@@ -166,9 +166,10 @@ def test_verbs_take_the_fused_steps(monkeypatch: pytest.MonkeyPatch) -> None:
             sample(model, 3, "all", seed=3, batch_size=2),
             sample(model, 3, 1, prompt=[1, 2, 3], length=20, temperature=0.8),
             complete(model, x, observed, n=2, condition=1).x,
+            model.sample(3, torch.tensor([0, 1, 2]), generator=torch.Generator().manual_seed(5)),
         )
         if fused:
-            assert sum(calls) == 12 + 2 * 12 + 23 + 5 + 7
+            assert sum(calls) == 12 + 2 * 12 + 23 + 5 + 7 + 12
             calls.clear()
     assert calls == []
     for one, another in zip(found[True], found[False], strict=True):

@@ -239,6 +239,11 @@ class Event:
         return self.axes == SEQUENCE_AXES
 
     @property
+    def unit(self) -> str:
+        """What bits for each entry are called: bits/sample of sounds, bits/dim of anything else."""
+        return "bits/dim" if self.pcm is None else "bits/sample"
+
+    @property
     def support(self) -> constraints.Constraint:
         """The support of one entry, in the terms of `torch.distributions.constraints`."""
         if self.levels is None:

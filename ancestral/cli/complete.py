@@ -13,7 +13,7 @@ from ancestral.files import check_writable
 from ancestral.verbs.complete import Completion, complete
 from ancestral.verbs.completion_files import FILES, save
 from ancestral.verbs.inputs import Subject, batches, check_counts, find_image_files, open_data, open_model, read_images
-from ancestral.verbs.observed import PARTS
+from ancestral.verbs.observed import PARTS, SEQUENCE_PARTS
 from ancestral.verbs.score import check_suffix
 
 if TYPE_CHECKING:
@@ -35,8 +35,9 @@ def run(argv: Sequence[str]) -> int:
     parser.add_argument(
         "sources", nargs="*", type=str, default=None, metavar="DATA", help="a data set, or images and folders of them"
     )
+    parts = ", ".join(PARTS + SEQUENCE_PARTS)
     parser.add_argument(
-        "--observed", type=str, metavar="PART", help=f"{', '.join(PARTS)}, or a file in which it is white: mask.png"
+        "--observed", type=str, metavar="PART", help=f"{parts}, or a file in which it is white: mask.png, or true: mask.npy"
     )
     parser.add_argument("-n", "--count", type=int, default=8, help="completions of each datum")
     parser.add_argument("-o", "--output", type=str, default="completions.png", help=f"file to write: {', '.join(FILES)}")

@@ -14,6 +14,7 @@ from ancestral.cli.parsing import (
     parse,
     print_json,
 )
+from ancestral.verbs.baselines import baselines
 from ancestral.verbs.evaluate import evaluate
 from ancestral.verbs.inputs import processes
 
@@ -28,6 +29,7 @@ def run(argv: Sequence[str]) -> int:
     add_subject(parser)
     add_verb(parser, evaluate, skip={"model", "data"})
     add_weights(parser)
+    parser.add_argument("--baselines", action="store_true", help="also what the split costs without a model, as with a codec")
     parser.add_argument("--json", action="store_true", help="print JSON")
     add_data(parser, "the same as DATA")
     config = parse(parser, argv)
@@ -36,8 +38,15 @@ def run(argv: Sequence[str]) -> int:
         result = evaluate(subject, data, **arguments(config, evaluate))
         if processes()[0] > 0:
             return 0
+    compared = baselines(data, result.split) if config.get("baselines") else []
+    text = data.event.encoding is not None
     if config.get("json"):
-        print_json(result.to_json())
+        key = "bits_per_byte" if text else "bits_per_dim"
+        found = [{"name": b.name, key: b.bits_per_dim, "standard_error": b.standard_error} for b in compared]
+        print_json({**result.to_json(), **({"baselines": found} if found else {})})
     else:
         print(result)
+        for b in compared:
+            error = "" if b.standard_error is None else f" ± {b.standard_error:.4f}"
+            print(f"{b.name}: {b.bits_per_dim:.4f}{error} {'bits/byte' if text else result.unit}")
     return 0

@@ -22,6 +22,8 @@ COMMANDS = {
     "decompress": ("ancestral.cli.decompress", "get them back, to the bit"),
     "score": ("ancestral.cli.score", "log-likelihood of each datum, to a table or a file"),
     "compare": ("ancestral.cli.compare", "several models on one split, paired example by example"),
+    "vocode": ("ancestral.cli.vocode", "draw sounds from the log-mel spectra of recordings, and compare their spectra"),
+    "recognise": ("ancestral.cli.recognise", "whether a classifier of recordings tells what drawn sounds were drawn for"),
     "models": ("ancestral.cli.models", "the models that there are"),
     "data": ("ancestral.cli.data", "the data that have a name"),
     "zoo": ("ancestral.cli.zoo", "the trained models that there are"),

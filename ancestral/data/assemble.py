@@ -179,7 +179,10 @@ def check(event: Event, x: Tensor, what: str) -> None:
 
 
 def fitted(event: Event, split: Split) -> Event:
-    """Return a real event with the mean and the standard deviation of each entry; constant entries have scale 1."""
+    """Return a real event with the mean and the standard deviation of each entry; constant entries have scale 1.
+
+    Entries of one band share them over time, so that a sound that begins later is told by the same numbers.
+    """
     n, total, squares = (
         len(split),
         torch.zeros(event.numel, dtype=torch.float64),
@@ -188,15 +191,22 @@ def fitted(event: Event, split: Split) -> Event:
     pieces = torch.arange(n).split(2**16)
     for piece in pieces:
         total += split.batch(piece)[0].double().flatten(1).sum(0)
-    loc = total / n
+    loc = _over_time(event, total / n)
     for piece in pieces:
         squares += (split.batch(piece)[0].double().flatten(1) - loc).square().sum(0)
-    scale = (squares / n).sqrt()
+    scale = _over_time(event, squares / n).sqrt()
     # A constant column's deviation is rounding error, not a scale.
     scale = torch.where(scale > 1e-6 * loc.abs().clamp(min=1e-30), scale, torch.ones_like(scale))
     # Seven digits: sums that differ in their last bits, on another machine, give the same event.
     rounded = [[float(f"{value:.7g}") for value in values.tolist()] for values in (loc, scale)]
     return Event.real(event.shape, rounded[0], rounded[1], event.axes)
+
+
+def _over_time(event: Event, values: Tensor) -> Tensor:
+    """Return values of entries, (numel,), or their means over time where entries are frames."""
+    if len(event.shape) != 2 or event.axes[0] != "time":
+        return values
+    return values.view(event.shape).mean(0).repeat(event.shape[0])
 
 
 def _about(material: Material, event: Event, record: dict[str, Any]) -> str:

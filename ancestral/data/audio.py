@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ancestral.data import cache
@@ -18,10 +19,13 @@ from ancestral.data.columnar import Rows
 from ancestral.data.material import STREAM_OPTIONS, Columns, Material, Options, canonical_splits, refuse_unused
 from ancestral.errors import InvalidInput
 from ancestral.event import Event
+from ancestral.mel import Mel
 from ancestral.pcm import PCM
 
 LENGTH = 8192
 """Samples of a datum where no number is asked for."""
+MEL = "mel"
+"""The condition that is no column: the log-mel frames of the sound itself."""
 PIECE = 2**20
 """Samples whose levels are found at a time, to spare memory."""
 ANY_SOUND = {
@@ -98,6 +102,8 @@ def assemble_sound(name: str, sound: Sound, options: Options) -> Data:
     found = canonical_splits(parts)
 
     def column(asked: str) -> Columns:
+        if asked == MEL:
+            return {split: log_mel(part.x, pcm) for split, part in found.items()}, None
         values, names = sound.rows.column(sound.aliases.get(asked, asked))
         by_recording = canonical_splits(values)
         return {split: by_recording[split][part.recording] for split, part in found.items()}, names
@@ -116,6 +122,14 @@ def assemble_sound(name: str, sound: Sound, options: Options) -> Data:
     data = assemble(name, material, replace(options, event=Event.audio(length, pcm), levels=None))
     data.record["options"] = options.given()
     return data
+
+
+def log_mel(x: NDArray[Any], pcm: PCM) -> NDArray[np.float32]:
+    """Return the log-mel frames of sounds, (n, frames, bands), for levels, (n, samples)."""
+    mel, size = Mel(pcm.rate), max(1, PIECE // max(1, x.shape[1]))
+    parts = [mel(torch.from_numpy(pcm.decode(x[i : i + size])).float()).numpy() for i in range(0, len(x), size)]
+    found: NDArray[np.float32] = np.concatenate(parts)
+    return found
 
 
 def _asked_event(options: Options, what: str) -> Event | None:
@@ -165,7 +179,8 @@ def _decode(into: Path, sound: Sound, options: Options, length: int, pcm: PCM | 
                 amplitudes = decoder(cell, f"sound {row} of {split}")
                 pcm = pcm or PCM(decoder.rate or 0, levels)
                 x, samples = _cut(amplitudes, pcm, length, crop=options.crop)
-                for writer, values in zip(writers, (x, np.full(len(x), row), samples), strict=True):
+                kept: tuple[NDArray[Any], ...] = (x, np.full(len(x), row), samples)
+                for writer, values in zip(writers, kept, strict=True):
                     writer.append(values)
             if row < 0:
                 raise InvalidInput(f"the split {split!r} of {sound.what} is empty: leave it out")

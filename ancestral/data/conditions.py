@@ -20,7 +20,8 @@ def condition_of(material: Material, columns: Sequence[str]) -> tuple[dict[str, 
     """Return the condition that `columns` make, by split; its event; and the names of its classes, if it has some.
 
     One column of text, integers or truth values is a label; several columns, each of text or of classes with names, are
-    several labels; other columns are a real vector, which is standardized once the training split is known.
+    several labels; other columns are a real vector, which is standardized once the training split is known. One column of
+    frames, (n, frames, bands), stays what it is, with axes time and band.
 
     Raises:
         InvalidInput: if a column is missing, or if it is neither.
@@ -36,6 +37,10 @@ def condition_of(material: Material, columns: Sequence[str]) -> tuple[dict[str, 
         labels = [_label(column, f"column {name!r} of {material.what}") for name, column in zip(columns, found, strict=True)]
         together = {split: torch.stack([values[split] for values, _, _ in labels], dim=1) for split in labels[0][0]}
         return together, Event.labels([event.levels or 0 for _, event, _ in labels]), [names for _, _, names in labels]
+    if len(found) == 1 and next(iter(found[0][0].values())).ndim == 3:
+        return _vector(found[0][0], material.what, ("time", "band"))
+    if any(values.ndim > 2 for column, _ in found for values in column.values()):
+        raise InvalidInput(f"frames of {material.what} are a condition by themselves, got condition={', '.join(columns)}")
     stacked = {
         split: np.stack([np.asarray(values[split], dtype=np.float64) for values, _ in found], axis=1) for split in found[0][0]
     }
@@ -75,9 +80,9 @@ def _event(names: list[str], what: str) -> Event:
     return Event.label(len(names))
 
 
-def _vector(values: dict[str, NDArray[Any]], what: str) -> tuple[dict[str, Tensor], Event, None]:
+def _vector(values: dict[str, NDArray[Any]], what: str, axes: tuple[str, ...] = ()) -> tuple[dict[str, Tensor], Event, None]:
     tensors = {split: torch.from_numpy(array.astype(np.float32)) for split, array in values.items()}
-    event = Event.real(next(iter(tensors.values())).shape[1:])
+    event = Event.real(next(iter(tensors.values())).shape[1:], axes=axes)
     for tensor in tensors.values():
         event.check(tensor, f"the condition of {what}")
     return tensors, event, None

@@ -22,7 +22,8 @@ class StackMemory:
         inputs: of each layer at the position, (layers, batch, channels).
         gates: of each layer, (layers, batch, 2 channels).
         gated: what passes them, (batch, layers, channels).
-        rows: views of the last three and of the weights, layer by layer, in the order in which a step needs them.
+        local: local features, (batch, positions, local); None where there are none.
+        rows: views of inputs, gates and gated, and of the weights, layer by layer, in the order in which a step needs them.
     """
 
     past: Tensor
@@ -31,11 +32,12 @@ class StackMemory:
     inputs: Tensor
     gates: Tensor
     gated: Tensor
+    local: Tensor | None
     rows: list[tuple[Tensor, ...]]
 
 
 class DilatedStack(nn.Module):
-    r"""g_l = gate(b_l + s_l + sum_{i=0}^{k-1} W_{l,i} x_{l, t - i r_l}), x_{l+1} = x_l + R_l g_l, y = c + sum_l S_l g_l.
+    r"""g_l = gate(b_l + s_l + V_l z_t + sum_{i<k} W_{l,i} x_{l, t - i r_l}), x_{l+1} = x_l + R_l g_l, y = c + sum_l S_l g_l.
 
     `gate` is tanh(u) sigmoid(v) up to constants; zeros stand before the first position. The weights of all layers are one
     tensor, for a step to take the past taps of all of them in one product: they are known before it begins.
@@ -45,6 +47,7 @@ class DilatedStack(nn.Module):
         skip: features of y.
         dilations: r_l, positions between taps, of each layer.
         kernel: taps k, at least 2.
+        local: features of z, which differ from position to position; 0 for none.
 
     Raises:
         InvalidInput: if there is no layer, or a size is too small.
@@ -57,9 +60,9 @@ class DilatedStack(nn.Module):
     torch.Size([2, 10, 8])
     """
 
-    def __init__(self, channels: int, skip: int, dilations: Sequence[int], kernel: int = 2) -> None:
+    def __init__(self, channels: int, skip: int, dilations: Sequence[int], kernel: int = 2, local: int = 0) -> None:
         super().__init__()
-        if min(channels, skip, len(dilations), *dilations) < 1 or kernel < 2:
+        if min(channels, skip, len(dilations), *dilations) < 1 or kernel < 2 or local < 0:
             raise InvalidInput(
                 "a stack needs at least 1 layer, channel, skip channel and dilation and a kernel of at least 2, got"
                 f" {len(dilations)}, {channels}, {skip}, {tuple(dilations)} and {kernel}"
@@ -72,7 +75,10 @@ class DilatedStack(nn.Module):
         self.residual = nn.Parameter(torch.empty(layers - 1, channels, channels))
         self.skip_weight = nn.Parameter(torch.empty(layers * channels, skip))
         self.skip_bias = nn.Parameter(torch.zeros(skip))
+        self.local_weight = nn.Parameter(torch.empty(local, layers * 2 * channels)) if local else None
         nn.init.normal_(self.weight, std=(kernel * channels) ** -0.5)
+        if self.local_weight is not None:
+            nn.init.normal_(self.local_weight, std=local**-0.5)
         with torch.no_grad():
             self.residual.normal_(std=(layers * channels) ** -0.5)  # the sum of all has the scale of one
         nn.init.normal_(self.skip_weight, std=(layers * channels) ** -0.5)
@@ -82,37 +88,54 @@ class DilatedStack(nn.Module):
         """Positions before the own one that y reads back to."""
         return (self.kernel - 1) * sum(self.dilations)
 
-    def forward(self, x: Tensor, shift: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, shift: Tensor | None = None, local: Tensor | None = None) -> Tensor:
         """Return y, (batch, positions, skip).
 
         Args:
             x: (batch, positions, channels).
             shift: s of all layers, (batch, layers * 2 channels).
+            local: z, (batch, positions, local), where there is any.
         """
         n, t, _ = x.shape
         biases = self.bias if shift is None else self.bias + shift.view(n, 1, *self.bias.shape)
         residuals = (*self.residual.unbind(), None)
+        locals_ = self._local_weights(local)
         passed = []
-        for dilation, weight, bias, residual in zip(
-            self.dilations, self.weight.unbind(), biases.unbind(-2), residuals, strict=True
+        for dilation, weight, bias, residual, local_weight in zip(
+            self.dilations, self.weight.unbind(), biases.unbind(-2), residuals, locals_, strict=True
         ):
             back = [min(i * dilation, t) for i in reversed(range(1, self.kernel))]
             taps = torch.cat([*(F.pad(x[:, : t - b], (0, 0, b, 0)) for b in back), x], dim=-1)  # (b, t, k c)
-            g = gate((taps @ weight).add_(bias), dim=-1)  # (b, t, c)
+            a = (taps @ weight).add_(bias)  # (b, t, 2 c)
+            if local is not None and local_weight is not None:
+                a = a + local @ local_weight
+            g = gate(a, dim=-1)  # (b, t, c)
             passed.append(g)
             if residual is not None:
                 x = x + g @ residual
         return torch.cat(passed, dim=-1) @ self.skip_weight + self.skip_bias
 
+    def _local_weights(self, local: Tensor | None) -> Sequence[Tensor | None]:
+        """Return V of each layer, (local, 2 channels), None where there is none.
+
+        Raises:
+            InvalidInput: if local features are given and not expected, or the other way about.
+        """
+        if (local is None) is not (self.local_weight is None):
+            raise InvalidInput(f"a stack {'without' if self.local_weight is None else 'with'} local features got {local}")
+        return [None] * len(self.dilations) if self.local_weight is None else self.local_weight.chunk(len(self.dilations), 1)
+
     # Steps: they carry no gradient.
 
-    def start(self, like: Tensor, shift: Tensor | None = None) -> StackMemory:
+    def start(self, like: Tensor, shift: Tensor | None = None, local: Tensor | None = None) -> StackMemory:
         """Return memory for a batch as large as that of `like`, of its type and device.
 
         Args:
             like: (batch, ...).
             shift: as in `forward`.
+            local: as in `forward`, of all positions that will be visited.
         """
+        self._local_weights(local)
         n, c, (layers, _) = len(like), self.channels, self.bias.shape
         past = like.new_zeros(self.reach, n, c)  # gathered by place: the batch is inside
         apart = torch.tensor(self.dilations, device=like.device)[:, None]
@@ -139,7 +162,7 @@ class DilatedStack(nn.Module):
                 strict=True,
             )
         ]
-        return StackMemory(past.transpose(0, 1), places, bias, inputs, gates, gated, rows)
+        return StackMemory(past.transpose(0, 1), places, bias, inputs, gates, gated, local, rows)
 
     def step(self, x: Tensor, memory: StackMemory, t: int) -> Tensor:
         """Return y at position `t`, (batch, skip).
@@ -155,6 +178,9 @@ class DilatedStack(nn.Module):
         taps = past.index_select(0, places.flatten()).unflatten(0, places.shape)  # (l, k - 1, b, c)
         taps = taps.transpose(1, 2).flatten(2)  # (l, b, (k - 1) c)
         torch.baddbmm(memory.bias, taps, self.weight[:, : -self.channels], out=memory.gates)
+        if memory.local is not None and self.local_weight is not None:
+            shifts = memory.local[:, t] @ self.local_weight  # (b, l 2 c)
+            memory.gates.add_(shifts.view(len(x), *self.bias.shape).transpose(0, 1))
         memory.inputs[0].copy_(x)
         for x_l, a, u, v, g, present, *onward in memory.rows:
             a.addmm_(x_l, present).tanh_()

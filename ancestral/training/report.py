@@ -118,7 +118,7 @@ class Report:
         if self._bar is not None:
             shown = "  ".join(f"{name} {value:.4f}" for name, value in values.items()) or "no validation split"
             if model.monitor == "nats" and "nats" in values and model.event.discrete:
-                shown += f" ({model.event.bits_per_dim(values['nats']):.4f} bits/dim)"
+                shown += f" ({model.event.bits_per_dim(values['nats']):.4f} {model.event.unit})"
             mark = " [green]best[/green]" if improved and values else ""
             line = f"step {step}  epoch {epoch:.4g}  {elapsed:.0f} s  validation {shown}{mark}"
             self._bar.console.print(line, soft_wrap=True, highlight=False)
@@ -148,6 +148,13 @@ class Report:
         pictures.samples(model.event, x.cpu(), picture)
         pictures.samples(model.event, x.cpu(), self.path / "samples.png")
 
+    def _reach(self, model: Model) -> list[str]:
+        """Return the line of what an entry depends on, of models that hear sounds."""
+        heard = getattr(model, "receptive_milliseconds", None)
+        if heard is None:
+            return []
+        return [f"- receptive field: {getattr(model, 'receptive_field', 0):,} samples, {heard:.1f} ms"]
+
     def _card(self, model: Model, step: int, elapsed: float, values: dict[str, float]) -> None:
         config = Run(self.path).config
         lines = [
@@ -156,6 +163,7 @@ class Report:
             f"{type(model).summary}. {type(model).reference}.",
             "",
             f"- event: {model.event}" + (f", given {model.condition}" if model.condition else ""),
+            *self._reach(model),
             f"- parameters: {count_parameters(model.parameters()):,}",
             f"- likelihood: {model.likelihood}",
             f"- data: {config['data'].get('about') or config['data']['name']}; splits {config['data'].get('splits')}",

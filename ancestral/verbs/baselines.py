@@ -1,4 +1,4 @@
-"""Baselines that any model should beat: of images independent pixels and lossless codecs, of texts general compressors."""
+"""Baselines that any model should beat: independent entries, and what is used without a model, such as a codec."""
 
 import bz2
 import io
@@ -15,6 +15,7 @@ from ancestral.data import Data
 from ancestral.data.text import TokenSplit
 from ancestral.errors import InvalidInput
 from ancestral.verbs.evaluate import Moments
+from ancestral.verbs.sound_baselines import flac_bytes, predicted_nats
 
 CODECS = {"PNG": {"format": "PNG", "optimize": True}, "WebP": {"format": "WEBP", "lossless": True, "quality": 100}}
 """Codec to the arguments of `PIL.Image.Image.save` for its smallest lossless file, about."""
@@ -58,7 +59,7 @@ def independent_entries(data: Data, split: str = "test") -> Baseline:
     moments = Moments.of(nats)
     error = moments.standard_error
     bits = data.event.bits_per_dim
-    return Baseline("independent pixels", bits(moments.mean), None if error is None else bits(error))
+    return Baseline(_independent(data), bits(moments.mean), None if error is None else bits(error))
 
 
 def codecs(data: Data, split: str = "test") -> list[Baseline]:
@@ -159,6 +160,69 @@ def _bytes(data: Data, split: str) -> bytes:
             " load it at another level"
         )
     return encoding.decode(part.tokens)
+
+
+def sound_codecs(data: Data, split: str = "test") -> list[Baseline]:
+    """Return the cost of sounds as FLAC, all in one file and each in its own, and under a linear predictor of order 32.
+
+    FLAC stores the levels as they are, so that it is without loss on the same data as a model's figure. Each file has a
+    header; in one file of all, blocks of samples that are coded together do not end where sounds do.
+
+    Args:
+        data: sounds with a split "train".
+        split: the split that is read.
+
+    Raises:
+        InvalidInput: if the data are no sounds.
+    """
+    event = data.event
+    if event.pcm is None:
+        raise InvalidInput(f"{data.name} is {event}, expected sounds")
+    x, pcm = _all(data, split), event.pcm
+    whole = 8.0 * flac_bytes(x.flatten(), pcm) / x.numel()
+    sizes = Moments.of(torch.tensor([8.0 * flac_bytes(one, pcm) for one in x], dtype=torch.double) / event.numel)
+    nats = Moments.of(predicted_nats(_all(data, "train"), x, pcm.levels))
+    bits, error = event.bits_per_dim, nats.standard_error
+    return [
+        Baseline("FLAC, all sounds in one file", whole, None),
+        Baseline("FLAC, a file for each sound", sizes.mean, sizes.standard_error),
+        Baseline("linear predictor of order 32", bits(nats.mean), None if error is None else bits(error)),
+    ]
+
+
+def baselines(data: Data, split: str = "test") -> list[Baseline]:
+    """Return the baselines that there are for data: independent entries; of images codecs; of sounds FLAC and prediction.
+
+    Of text general compressors, in bits for each byte and not for each dimension.
+
+    Args:
+        data: discrete data with a split "train".
+        split: the split that is read.
+
+    Raises:
+        InvalidInput: if there is none.
+    """
+    event = data.event
+    if event.encoding is not None:
+        return text_codecs(data, split)
+    found = []
+    if event.levels is not None and event.levels <= 256:
+        found.append(independent_entries(data, split))
+    if event.is_image and event.levels is not None and event.levels <= 256 and event.shape[0] in (1, 3):
+        found += codecs(data, split)
+    if event.pcm is not None:
+        found += sound_codecs(data, split)
+    if not found:
+        raise InvalidInput(
+            f"there are no baselines for {data.name}, which is {event}: they are for data of at most 256 levels"
+        )
+    return found
+
+
+def _independent(data: Data) -> str:
+    if data.event.pcm is not None:
+        return "independent samples"
+    return "independent pixels" if data.event.is_image else "independent entries"
 
 
 def _all(data: Data, split: str) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 from ancestral.distributions import Sharpening
 from ancestral.errors import InvalidInput
 from ancestral.models.autoregressive.base import AutoregressiveModel
-from ancestral.verbs.drawing import EntryValue
+from ancestral.models.autoregressive.draws import EntryValue
 from ancestral.verbs.gibbs import gibbs_sweeps
 from ancestral.verbs.inputs import auto_batch_size, track
 from ancestral.verbs.noise import Streams, stream_number, uniform_noise
@@ -141,7 +141,7 @@ class _Pass:
         self.limit = auto_batch_size(model.event)
         self.origin = torch.arange(len(x), device=x.device).repeat_interleave(settings.n)  # datum of each completion
         self.completions = [stream_number(stream, "completion", j) for stream in streams for j in range(settings.n)]
-        self.noises = EntryValue(model, Sharpening()).noises
+        self.noises = EntryValue(model.head, Sharpening()).noises
 
     def complete(self, numbers: Tensor) -> Rest:
         """Complete each datum by a member k drawn with probability p_k(observed) / sum_k p_k(observed).

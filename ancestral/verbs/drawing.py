@@ -13,6 +13,7 @@ from ancestral.distributions import Sharpening
 from ancestral.errors import InvalidInput, Unsupported
 from ancestral.event import Event
 from ancestral.models.autoregressive.base import AutoregressiveModel
+from ancestral.models.autoregressive.draws import Draws, EntryValue
 from ancestral.verbs.inputs import auto_batch_size, check_counts, evaluating, track
 from ancestral.verbs.noise import uniform_noise
 from ancestral.verbs.parallel import in_parallel
@@ -25,6 +26,9 @@ Watch = Callable[[Tensor, Tensor], None]
 """Called after each step with the data so far and whether each entry is drawn, (n, *event.shape) both, on the CPU.
 
 The tensors are the same at each call, written to: copy what is to be kept."""
+
+AT_ONCE = 256
+"""Steps that are taken in one call, by models that can; data are shown, and bars move, as often."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +101,7 @@ def draw_entries(course: Course, conditions: Tensor | None, options: DrawOptions
     parallel = options.method == "parallel"
     if parallel and (course.given.shape[1] or len(course.windows) > 1 or event != model.event):
         raise Unsupported("method: what follows a prompt, or has a length of its own, is drawn entry by entry: leave it out")
-    value = EntryValue(model, options.sharpening)
+    value = EntryValue(model.head, options.sharpening)
     first = np.array([uniform_noise(seed, i, 1)[0] for i in range(n)])
     member = (torch.from_numpy(first) * model.members).long()
     size = options.batch_size or auto_batch_size(model.event)
@@ -134,23 +138,6 @@ def entry_noise(seed: int, data: Sequence[int], entries: int, noises: int) -> Te
     return torch.from_numpy(noise).view(len(data), entries, noises)
 
 
-class EntryValue:
-    """From raw parameters and noise to values on the scale of the head.
-
-    Args:
-        model: the model whose head it is.
-        sharpening: what is done to its distributions.
-    """
-
-    def __init__(self, model: AutoregressiveModel, sharpening: Sharpening) -> None:
-        self.head, self.sharpening = model.head, sharpening
-        self.noises = sharpening(model.head(torch.zeros(model.head.parameters))).noises
-
-    def __call__(self, raw: Tensor, noise: Tensor) -> Tensor:
-        """Return values, (...), for raw parameters, (..., parameters), and noise, (..., noises)."""
-        return self.sharpening(self.head(raw)).from_noise(noise)
-
-
 def check_drawn(model: AutoregressiveModel, x: Tensor) -> None:
     """Raise if draws are no data, since the model gives NaN.
 
@@ -182,25 +169,30 @@ def one_by_one(
         (1, event.numel); the same tensors, written to. The last are the data.
     """
     model, n, numel, size = course.model, len(given), course.event.numel, given.shape[1]
-    by_entry = noise.transpose(0, 1).contiguous().unbind(0)  # (batch, noises) each
+    noise = noise.transpose(0, 1).contiguous().transpose(0, 1)  # that of an entry lies together
     dtype = torch.promote_types(model.dtype, torch.float32)  # half precision does not hold every token
     x = torch.zeros(n, numel, dtype=dtype, device=given.device)
     known = torch.zeros(1, numel, dtype=torch.bool)
     x[:, :size], known[:, :size] = given, True
-    order = model.member_order(member).tolist()
     for begin, first, stop in course.windows:
         alike = n > 1 and first > begin and _alike(x[:, begin:first]) and (condition is None or _alike(condition))
         some = condition if condition is None or not alike else condition[:1]
         state = model.init_state(1 if alike else n, some, member=member)
+        draws = Draws(value, noise[:, begin:stop], x[: len(state.x), begin:stop], known[0, begin:stop])
         previous = None
-        for t, entry in enumerate(order[: stop - begin], begin):
+        for t, entry in enumerate(state.entries[: stop - begin], begin):
             if alike and t == first:
                 state = model.fork(state, torch.zeros(n, dtype=torch.long, device=x.device))
-            raw = model.step(state, None if previous is None else x[: len(state.x), previous])
+            if state.t == t - begin and model.fuses(state, draws):
+                model.run(state, draws, min(state.t + AT_ONCE, (first if t < first else stop) - begin))
+            if state.t > t - begin:  # the step was taken together with others
+                drawn = state.x[:, entry]
+            else:
+                raw = model.step(state, None if previous is None else x[: len(state.x), previous])
+                drawn = raw if t < first else model.entry_value(entry, value(raw, draws.noise_of(entry)))
             previous = begin + entry
             if t >= first:
-                x[:, previous] = model.entry_value(previous, value(raw, by_entry[previous]))
-                known[:, previous] = True
+                x[:, previous], known[:, previous] = drawn, True
                 if model.all_over(x[:, previous]):
                     x[:, previous:stop], known[:, previous:stop] = model.event.end_symbol, True
                     yield x, known

@@ -53,6 +53,7 @@ class Evaluation:
         measures: mean and standard error of what a model without likelihood measures, in its own units.
         perplexity: of text: e to the nats of a token.
         bits_per_byte: of text: bits for each byte of it, with what it takes to spell tokens that the model does not know.
+        unit: what `bits_per_dim` is called: bits/sample of sounds.
     """
 
     model: str
@@ -68,11 +69,13 @@ class Evaluation:
     measures: dict[str, tuple[float, float | None]] = field(default_factory=dict)
     perplexity: float | None = None
     bits_per_byte: float | None = None
+    unit: str = "bits/dim"
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON-able values; what data of some kinds have, only where there is some."""
         some = {"measures": self.measures, "perplexity": self.perplexity, "bits_per_byte": self.bits_per_byte}
-        return {name: value for name, value in asdict(self).items() if some.get(name, True)}
+        found = {name: value for name, value in asdict(self).items() if some.get(name, True)}
+        return {name: value for name, value in found.items() if name != "unit" or value != "bits/dim"}
 
     def __str__(self) -> str:
         where = f"{self.model} on {self.data} ({self.split}, {self.count} examples)"
@@ -80,7 +83,7 @@ class Evaluation:
             shown = ", ".join(f"{name} {_with_error(*value)}" for name, value in self.measures.items())
             return f"{where}: no likelihood; {shown}"
         bits = _with_error(self.bits_per_dim or 0.0, self.bits_per_dim_standard_error)
-        unit = "bits/dim" if self.perplexity is None else "bits/token"
+        unit = self.unit if self.perplexity is None else "bits/token"
         text = "" if self.bits_per_byte is None else f", {self.bits_per_byte:.4f} bits/byte, perplexity {self.perplexity:.2f}"
         return f"{where}: {_with_error(self.nats, self.standard_error)} nats, {bits} {unit}{text}, {self.kind}"
 
@@ -181,6 +184,7 @@ def evaluate(
         count=count,
         bits_per_dim_standard_error=None if error is None else error * bits,
         seconds=time.perf_counter() - began,
+        unit=data.event.unit,
         measures={} if has_likelihood else {name: (m.mean, m.standard_error) for name, m in moments.items()},
         perplexity=perplexity,
         bits_per_byte=bits_per_byte,

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ancestral.distributions import Sharpening
 from ancestral.models.autoregressive.base import AutoregressiveModel, State
-from ancestral.verbs.drawing import EntryValue
+from ancestral.models.autoregressive.draws import Draws, EntryValue
 from ancestral.verbs.inputs import auto_batch_size
 from ancestral.verbs.noise import Streams, stream_number, uniform_noise
 from ancestral.verbs.particles import Plan, systematic
@@ -106,7 +106,7 @@ class _Chains:
     ) -> None:
         self.model, self.member, self.order = model, member, order.to(x.device)
         self.x, self.condition, self.noise = x, condition, noise
-        self.value = EntryValue(model, Sharpening())
+        self.value = EntryValue(model.head, Sharpening())
         self.weighs = torch.zeros(x.shape[1], dtype=torch.bool, device=x.device)
         self.weighs[self.order[:last]] = True
 
@@ -114,7 +114,7 @@ class _Chains:
         """Draw blocks anew, (entries of it,) steps each, one after another."""
         state = self.model.init_state(len(self.x), self.condition, member=self.member)
         for block in blocks:
-            self.model.run(state, lambda entry, raw: self.x[:, entry], stop=int(block[0]))
+            self.model.run(state, Draws(self.value, given=self.x), stop=int(block[0]))
             self._draw(state, block)
 
     def _draw(self, state: State, block: Tensor) -> None:

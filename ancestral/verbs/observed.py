@@ -12,6 +12,8 @@ from ancestral.event import Event
 
 PARTS = ("top", "bottom", "left", "right", "center")
 """Parts of an image that can be called by name."""
+SEQUENCE_PARTS = ("start", "end", "middle", "ends")
+"""Parts of a sequence, such as a sound, that can be called by name."""
 
 
 def read_observed(event: Event, observed: str) -> Tensor:
@@ -19,17 +21,20 @@ def read_observed(event: Event, observed: str) -> Tensor:
 
     Args:
         event: what a datum is.
-        observed: top, bottom, left, right or center, the half of an image's height, width or (center) both; the name of an
+        observed: top, bottom, left, right or center, the half of an image's height, width or (center) both; start, end,
+            middle or ends, the first half of a sequence, its last one, that in the middle, or all but that; the name of an
             image file of its height and width, in which what was observed is white; or of an .npy file that holds a mask.
 
     Returns:
-        (height, width) or, from an .npy file, whatever it holds.
+        (height, width) of images, (entries,) of sequences, or, from an .npy file, whatever it holds.
 
     Raises:
         InvalidInput: if there is no such part or file, or it does not fit.
 
     >>> read_observed(Event.binary((1, 2, 3)), "left").tolist()
     [[True, True, False], [True, True, False]]
+    >>> read_observed(Event.binary((4,), ("time",)), "ends").tolist()
+    [True, False, False, True]
     """
     from ancestral.data.files import read_npy
     from ancestral.data.images import SUFFIXES, ImageDecoder, ImageFormat
@@ -37,8 +42,11 @@ def read_observed(event: Event, observed: str) -> Tensor:
     suffix = Path(observed).suffix.lower()
     if suffix == ".npy":
         return torch.from_numpy(read_npy(Path(observed)).copy())
-    if suffix not in SUFFIXES and observed not in PARTS:
-        raise InvalidInput(f"there is no part {observed!r}: give one of {', '.join(PARTS)}, or a file such as mask.png")
+    if suffix not in SUFFIXES and observed not in PARTS + SEQUENCE_PARTS:
+        known = f"{', '.join(PARTS)} of images, {', '.join(SEQUENCE_PARTS)} of sequences"
+        raise InvalidInput(f"there is no part {observed!r}: give one of {known}, or a file such as mask.png or mask.npy")
+    if observed in SEQUENCE_PARTS:
+        return _part_of_sequence(event, observed)
     if not event.is_image:
         raise InvalidInput(f"{observed!r} is a part of images, the data are {event}: give a mask of shape {event.shape}")
     _, height, width = event.shape
@@ -52,6 +60,15 @@ def read_observed(event: Event, observed: str) -> Tensor:
     middle = (row >= height // 4) & (row < height - height // 4) & (column >= width // 4) & (column < width - width // 4)
     parts = {"top": upper, "bottom": lower, "left": before, "right": after, "center": middle}
     return parts[observed].expand(height, width)
+
+
+def _part_of_sequence(event: Event, observed: str) -> Tensor:
+    if not event.is_sequence:
+        raise InvalidInput(f"{observed!r} is a part of sequences, the data are {event}: give a mask of shape {event.shape}")
+    n, place = event.numel, torch.arange(event.numel)
+    middle = (place >= n // 4) & (place < n - n // 4)
+    parts = {"start": place < (n + 1) // 2, "end": place >= n // 2, "middle": middle, "ends": ~middle}
+    return parts[observed]
 
 
 def check_observed(event: Event, x: Tensor | NDArray[Any], observed: Tensor | NDArray[Any] | str) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ancestral.distributions import Sharpening
 from ancestral.models.autoregressive.base import AutoregressiveModel
-from ancestral.verbs.drawing import EntryValue
+from ancestral.models.autoregressive.draws import Draws, EntryValue
 from ancestral.verbs.noise import Streams
 
 PREFIX, ORDER, FILTER = "exact (prefix)", "exact (order)", "sequential Monte Carlo"
@@ -77,7 +77,7 @@ class Particles:
         noise: Streams | None = None,
     ) -> None:
         self.model, self.x, self.noise = model, x, noise
-        self.value = EntryValue(model, Sharpening())
+        self.value = EntryValue(model.head, Sharpening())
         self.observed = plan.observed.tolist()
         self.state = model.init_state(len(x), condition, plan.orders[member] if model.any_order else None, member)
         self.log_p = x.new_zeros(len(x), 1, dtype=torch.float64)  # of all entries so far, drawn or observed
@@ -89,7 +89,9 @@ class Particles:
     def take_steps(self, lead: int, last: int, count: int) -> None:
         """Take the steps to the last observed entry, by one particle up to `lead` and by `count` from there."""
         self.last = last
-        self.model.run(self.state, self._choose, stop=lead)
+        read = Draws(self.value, given=self.x, scored=True)  # no entry before `lead` is drawn
+        self.model.run(self.state, read, stop=lead)
+        self.log_p, self.log_weight = self.log_p + read.log_p[..., None], self.log_weight + read.log_p[..., None]
         if lead == last:
             return
         b = len(self.x)
@@ -164,17 +166,11 @@ class Particles:
         Returns:
             x, (rows, numel), and log p(x), (rows,), nats.
         """
-        log_p = self.log_p.flatten()[rows]
-
-        def draw(entry: int, raw: Tensor) -> Tensor:
-            nonlocal log_p
-            value = self.model.entry_value(entry, self.value(raw, noise[:, entry]))
-            log_p = log_p + self.model.value_log_prob(entry, raw, value).double()
-            return value
-
+        draws = Draws(self.value, noise, scored=True)
+        draws.add(self.log_p.flatten()[rows])
         state = self.model.fork(self.state, rows)
-        self.model.run(state, draw)
-        return state.x, log_p
+        self.model.run(state, draws)
+        return state.x, draws.log_p
 
 
 def systematic(weight: Tensor, n: int, noise: Tensor) -> Tensor:

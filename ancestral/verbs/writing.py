@@ -12,7 +12,8 @@ from ancestral.errors import Unsupported
 from ancestral.event import Event
 from ancestral.files import write_bytes
 from ancestral.models.autoregressive.base import AutoregressiveModel
-from ancestral.verbs.drawing import DrawOptions, EntryValue, check_drawn, entry_noise, one_by_one
+from ancestral.models.autoregressive.draws import EntryValue
+from ancestral.verbs.drawing import DrawOptions, check_drawn, entry_noise, one_by_one
 from ancestral.verbs.inputs import Named, evaluating, open_model
 from ancestral.verbs.prompts import Course, Prompt, make_course, prompt_bytes, text_encoding
 from ancestral.verbs.sample import Condition, conditions_for
@@ -85,7 +86,7 @@ def _pieces(
         start, text = size, decoder.decode(prompt_bytes(prompt))
     if text:
         yield text
-    value = EntryValue(model, options.sharpening)
+    value = EntryValue(model.head, options.sharpening)
     noise = entry_noise(options.seed, [0], course.event.numel, value.noises).to(model.device)
     condition = None if condition is None else condition.to(model.device)
     steps = one_by_one(course, course.given.to(model.device), 0, condition, noise, value)

@@ -10,15 +10,15 @@ from ancestral.errors import InvalidInput
 from ancestral.layers.dilated_stack import DilatedStack
 
 
-def build(channels: int, skip: int, dilations: list[int], kernel: int) -> DilatedStack:
+def build(channels: int, skip: int, dilations: list[int], kernel: int, local: int = 0) -> DilatedStack:
     torch.manual_seed(0)
-    stack = DilatedStack(channels, skip, dilations, kernel).double()
+    stack = DilatedStack(channels, skip, dilations, kernel, local).double()
     torch.nn.init.normal_(stack.bias)
     torch.nn.init.normal_(stack.skip_bias)
     return stack
 
 
-def by_the_formula(stack: DilatedStack, x: Tensor, shift: Tensor) -> Tensor:
+def by_the_formula(stack: DilatedStack, x: Tensor, shift: Tensor, local: Tensor | None) -> Tensor:
     """y position by position, as the docstring of the stack has it."""
     n, positions, c = x.shape
     y = stack.skip_bias.repeat(n, positions, 1)
@@ -26,6 +26,8 @@ def by_the_formula(stack: DilatedStack, x: Tensor, shift: Tensor) -> Tensor:
         g = torch.zeros_like(x)
         for t in range(positions):
             a = stack.bias[layer] + shift.view(n, len(stack.dilations), 2 * c)[:, layer]
+            if local is not None and stack.local_weight is not None:
+                a = a + local[:, t] @ stack.local_weight[:, 2 * c * layer : 2 * c * (layer + 1)]
             for i in range(stack.kernel):
                 tap = stack.weight[layer].view(stack.kernel, c, 2 * c)[stack.kernel - 1 - i]
                 a = a + (x[:, t - i * dilation] @ tap if t >= i * dilation else 0.0)
@@ -44,18 +46,20 @@ def by_the_formula(stack: DilatedStack, x: Tensor, shift: Tensor) -> Tensor:
     kernel=st.integers(2, 4),
     positions=st.integers(1, 8),
     shifted=st.booleans(),
+    local=st.integers(0, 2),
 )
 @torch.no_grad()
 def test_steps_equal_forward_equal_the_formula(
-    batch: int, channels: int, skip: int, dilations: list[int], kernel: int, positions: int, shifted: bool
+    batch: int, channels: int, skip: int, dilations: list[int], kernel: int, positions: int, shifted: bool, local: int
 ) -> None:
-    stack = build(channels, skip, dilations, kernel)
+    stack = build(channels, skip, dilations, kernel, local)
     x = torch.randn(batch, positions, channels, dtype=torch.float64)
     shift = torch.randn(batch, len(dilations) * 2 * channels, dtype=torch.float64) * shifted
-    expected = by_the_formula(stack, x, shift)
+    z = torch.randn(batch, positions, local, dtype=torch.float64) if local else None
+    expected = by_the_formula(stack, x, shift, z)
     given = shift if shifted else None
-    torch.testing.assert_close(stack(x, given), expected, rtol=1e-12, atol=1e-12)
-    memory = stack.start(x, given)
+    torch.testing.assert_close(stack(x, given, z), expected, rtol=1e-12, atol=1e-12)
+    memory = stack.start(x, given, z)
     assert memory.past.shape == (batch, stack.reach, channels)
     for t in range(positions):
         torch.testing.assert_close(stack.step(x[:, t], memory, t), expected[:, t], rtol=1e-12, atol=1e-12)
@@ -74,3 +78,10 @@ def test_the_reach_is_what_is_read(dilations: list[int], kernel: int) -> None:
 def test_bad_options_are_refused(options: tuple) -> None:
     with pytest.raises(InvalidInput, match="at least 1 layer"):
         DilatedStack(*options)
+
+
+def test_local_features_come_if_and_only_if_expected() -> None:
+    z = torch.zeros(1, 3, 2, dtype=torch.float64)
+    for stack, local in ((build(2, 2, [1], 2), z), (build(2, 2, [1], 2, local=2), None)):
+        with pytest.raises(InvalidInput, match="local features"):
+            stack(torch.zeros(1, 3, 2, dtype=torch.float64), None, local)

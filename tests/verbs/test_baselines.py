@@ -10,7 +10,19 @@ from PIL import Image
 from ancestral.data import ArraySplit, Data, load
 from ancestral.errors import InvalidInput
 from ancestral.event import Event
-from ancestral.verbs.baselines import CODECS, _file_size, _mosaic, codecs, independent_entries, stream_codecs, text_codecs
+from ancestral.pcm import PCM
+from ancestral.verbs.baselines import (
+    CODECS,
+    _file_size,
+    _mosaic,
+    baselines,
+    codecs,
+    independent_entries,
+    sound_codecs,
+    stream_codecs,
+    text_codecs,
+)
+from ancestral.verbs.sound_baselines import flac_bytes, predicted_nats
 
 
 def images(n=20, shape=(1, 4, 4), levels=5, seed=0):
@@ -97,3 +109,63 @@ def test_texts_that_are_not_known_to_the_byte_are_refused(tmp_path):
         text_codecs(load(str(tmp_path / "a.txt"), level="word", length=4))
     with pytest.raises(InvalidInput, match="expected text"):
         text_codecs(images())
+
+
+def sounds(n=12, length=400, pcm=None, seed=0):
+    """Tones in noise, which the samples before tell a good deal of."""
+    pcm = pcm or PCM(8000)
+    generator = torch.Generator().manual_seed(seed)
+    phase, noise = torch.rand(4 * n, 1, generator=generator), torch.randn(4 * n, length, generator=generator)
+    x = torch.from_numpy(pcm.encode((0.3 * torch.sin(0.2 * torch.arange(length) + 6.3 * phase) + 0.003 * noise).numpy()))
+    event = Event.audio(length, pcm)
+    x = x.to(event.dtype)
+    return Data("tones", event, {"train": ArraySplit(x[n:]), "test": ArraySplit(x[:n])})
+
+
+def test_probabilities_under_a_predictor_sum_to_one():
+    train = torch.randint(4, (9, 50), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    everything = torch.cartesian_prod(*[torch.arange(4)] * 4).to(torch.uint8)
+    nats = predicted_nats(train, everything, 4)
+    assert float((-nats).exp().sum()) == pytest.approx(1.0, abs=1e-9)
+    assert float(nats.std()) > 0
+
+
+def test_a_predictor_knows_a_tone_and_silence_is_free():
+    data = sounds()
+    train, x = (data.split(name).x for name in ("train", "test"))
+    bits = float(predicted_nats(train, x, 256).mean()) / math.log(2) / 400
+    assert 1.0 < bits < independent_entries(data).bits_per_dim - 1.0
+    silence = torch.full((1, 400), 128, dtype=torch.uint8)
+    assert float(predicted_nats(torch.cat([train, silence]), silence, 256)) / math.log(2) / 400 < bits / 5
+
+
+@pytest.mark.parametrize("pcm", [PCM(8000), PCM(8000, 2**16)])
+def test_flac_keeps_the_levels(pcm, tmp_path):
+    import soundfile
+
+    data = sounds(pcm=pcm)
+    x = data.split("test").x[0]
+    written = io.BytesIO()
+    bits, shift = (8, 8) if pcm.levels == 256 else (16, 0)
+    samples = ((x.int() - pcm.levels // 2) << shift).short().numpy()
+    soundfile.write(written, samples, 8000, format="FLAC", subtype="PCM_S8" if bits == 8 else "PCM_16")
+    written.seek(0)
+    back = soundfile.read(written, dtype="int16")[0]
+    assert np.array_equal((back.astype(np.int64) >> shift) + pcm.levels // 2, x.numpy())
+    assert 100 < flac_bytes(x, pcm) <= len(written.getvalue())
+    assert flac_bytes(x, pcm) < 9000
+
+
+def test_baselines_of_sounds_and_of_images():
+    names = [b.name for b in baselines(sounds())]
+    assert names[0] == "independent samples"
+    assert names[1:] == [b.name for b in sound_codecs(sounds())]
+    whole, each = (b.bits_per_dim for b in baselines(sounds())[1:3])
+    assert 1.0 < whole < each
+    assert [b.name for b in baselines(sounds(pcm=PCM(8000, 2**16)))] == names[1:]
+    assert baselines(images())[0].name == "independent pixels"
+    real = Data("table", Event.real((2,)), {"train": ArraySplit(torch.zeros(3, 2)), "test": ArraySplit(torch.zeros(3, 2))})
+    with pytest.raises(InvalidInput, match="no baselines for table"):
+        baselines(real)
+    with pytest.raises(InvalidInput, match="expected sounds"):
+        sound_codecs(images())

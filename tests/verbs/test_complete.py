@@ -354,6 +354,32 @@ def test_masks_from_files(tmp_path):
         read_observed(event, str(tmp_path / "no.png"))
 
 
+@pytest.mark.parametrize("numel", [1, 2, 5, 8])
+def test_parts_of_sequences(numel):
+    event = Event.integers((numel,), 4, ("time",))
+    start, end, middle, ends = (read_observed(event, name) for name in ("start", "end", "middle", "ends"))
+    assert bool((start | end).all())
+    assert start.tolist() == end.flip(0).tolist()
+    assert middle.tolist() == middle.flip(0).tolist()
+    assert torch.equal(ends, ~middle)
+    if numel == 8:
+        assert start.tolist() == [True] * 4 + [False] * 4
+        assert middle.tolist() == [False] * 2 + [True] * 4 + [False] * 2
+
+
+@pytest.mark.parametrize(
+    ("event", "part", "message"),
+    [
+        (Event.binary((1, 2, 2)), "ends", "'ends' is a part of sequences, the data are 1x2x2 binary"),
+        (Event.integers((6,), 4, ("time",)), "left", "'left' is a part of images, the data are 6"),
+        (Event.integers((6,), 4, ("time",)), "begin", "there is no part 'begin'.*start, end, middle, ends of sequences"),
+    ],
+)
+def test_parts_of_other_data_are_refused(event, part, message):
+    with pytest.raises(InvalidInput, match=message):
+        read_observed(event, part)
+
+
 @pytest.mark.parametrize(
     ("x", "observed", "message"),
     [

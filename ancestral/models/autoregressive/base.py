@@ -1,5 +1,6 @@
 """What every autoregressive model shares: conditionals for all entries at once, or for one entry after another."""
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -8,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ancestral.distributions import Head
+from ancestral.distributions import Head, Sharpening
 from ancestral.errors import InvalidInput, Unsupported
 from ancestral.likelihood import EXACT
+from ancestral.models.autoregressive.draws import Draws, EntryValue
 from ancestral.models.base import Model
 
 
@@ -37,6 +39,12 @@ class State:
     cache: dict[str, Any] = field(default_factory=dict)
     memory: list[Tensor] = field(default_factory=list)
     ended: Tensor | None = None
+
+    @functools.cached_property
+    def entries(self) -> list[int]:
+        """The order as a list, which the loop over steps reads."""
+        entries: list[int] = self.order.tolist()
+        return entries
 
     def remember(self, *tensors: Tensor) -> Tensor:
         """Note memory of the data so far, (batch, ...), which from then on is only written in place; return the first."""
@@ -66,6 +74,8 @@ class AutoregressiveModel(Model):
     """Whether one set of weights serves any order of the entries, as `init_state` may ask."""
     members: int = 1
     """Members of a mixture; see `Ensemble`."""
+    fused: bool = True
+    """Whether models that can may take many steps in one call; set to False, they are taken one by one."""
     head: Head
     """The distribution of one entry."""
 
@@ -193,34 +203,65 @@ class AutoregressiveModel(Model):
         raw: Tensor = self(state.x.view(-1, *self.event.shape), state.condition)
         return raw.flatten(1, -2)[:, int(state.order[state.t])]
 
+    def fuses(self, state: State, draws: Draws) -> bool:
+        """Return whether `run_fused` takes these steps, and is the faster way to."""
+        return False
+
+    def run_fused(self, state: State, draws: Draws, stop: int) -> None:
+        """Take steps up to `stop` in one call, to the same state and values as one after another, but for rounding.
+
+        Args:
+            state: as in `run`.
+            draws: how values are chosen.
+            stop: the number of steps taken at which to stop.
+        """
+        raise NotImplementedError
+
     @torch.no_grad()
-    def run(self, state: State, choose: Callable[[int, Tensor], Tensor], stop: int | None = None) -> Tensor:
+    def run(self, state: State, choose: Draws | Callable[[int, Tensor], Tensor], stop: int | None = None) -> Tensor:
         """Take the steps that are left; sampling, completion and decoding differ in how they choose values.
+
+        Where what is chosen is said by `Draws`, a model may take many steps in one call: see `fuses`.
 
         Args:
             state: from `init_state`, `fork` or an earlier `run`; it is changed in place.
-            choose: given an entry (flat index) and its raw parameters, (batch, parameters), returns its value on the
-                event's scale, (batch,).
+            choose: values given or drawn from noise; or a function that, given an entry (flat index) and its raw
+                parameters, (batch, parameters), returns its value on the event's scale, (batch,).
             stop: the number of steps taken at which to stop, so that another `run` can go on; all where None. Where all
                 sentences are over, the steps that are left are not taken.
 
         Returns:
             The data so far, (batch, *event.shape), of type `event.dtype`; zero where not yet given.
         """
-        order = state.order.tolist()
-        value = None if state.t == 0 else state.x[:, order[state.t - 1]].clone()
-        for t in range(state.t, len(order) if stop is None else stop):
-            value = choose(order[t], self.step(state, value))
-            if self.all_over(value):
-                state.x[:, t:stop] = self.event.end_symbol
-                break
-        if value is not None:
-            state.x[:, order[state.t - 1]] = value.to(state.x.dtype)
+        order = state.entries
+        stop = len(order) if stop is None else stop
+        if isinstance(choose, Draws) and self.fuses(state, choose):
+            self.run_fused(state, choose, stop)
+        else:
+            choose = functools.partial(self.choose_value, choose) if isinstance(choose, Draws) else choose
+            value = None if state.t == 0 else state.x[:, order[state.t - 1]].clone()
+            for t in range(state.t, stop):
+                value = choose(order[t], self.step(state, value))
+                if self.all_over(value):
+                    state.x[:, t:stop] = self.event.end_symbol
+                    break
+            if value is not None:
+                state.x[:, order[state.t - 1]] = value.to(state.x.dtype)
         return state.x.view(-1, *self.event.shape).to(self.event.dtype)
 
     def all_over(self, value: Tensor) -> bool:
         """Return whether sentences, whose entries now got values, (batch,), are all over: nothing is left to be drawn."""
         return self.event.end and bool((value == self.event.end_symbol).all())
+
+    def choose_value(self, draws: Draws, entry: int, raw: Tensor) -> Tensor:
+        """Return the value of an entry (flat index) that `draws` say, (batch,), given its raw parameters."""
+        if draws.given is not None and draws.is_given(entry):
+            value = draws.given[:, entry]
+        else:
+            value = self.entry_value(entry, draws.value(raw, draws.noise_of(entry)))
+        if draws.scored:
+            draws.add(self.value_log_prob(entry, raw, value))
+        return value
 
     @torch.no_grad()
     def sample(self, n: int, condition: Tensor | None = None, *, generator: torch.Generator | None = None) -> Tensor:
@@ -236,8 +277,23 @@ class AutoregressiveModel(Model):
         for k in member.unique().tolist():
             rows = (member == k).nonzero()[:, 0]
             given = None if condition is None else condition[rows]
-            x[rows] = self.run(self.init_state(len(rows), given, member=k), choose)
+            state = self.init_state(len(rows), given, member=k)
+            draws = Draws(EntryValue(self.head, Sharpening()))
+            if self.fuses(state, draws):
+                draws.noise = self._noise_ahead(state, draws.value.noises, generator)
+                x[rows] = self.run(state, draws)
+            else:
+                x[rows] = self.run(state, choose)
         return x
+
+    def _noise_ahead(self, state: State, noises: int, generator: torch.Generator | None) -> Tensor:
+        """Return the numbers that a generator gives to draw after draw, (batch, numel, noises), by entry."""
+        dtype = self.dtype if noises == 1 else torch.float64  # as in `Output.draw`
+        shape = (self.event.numel, len(state.x), noises)
+        by_step = torch.rand(shape, dtype=dtype, device=self.device, generator=generator)
+        noise = torch.empty_like(by_step)
+        noise[state.order.to(self.device)] = by_step
+        return noise.transpose(0, 1)
 
     def entry_value(self, entry: int, value: Tensor) -> Tensor:
         """Return a value of the head's distribution, (batch,), as a value of `entry` on the event's scale."""

@@ -215,6 +215,7 @@ class SequenceModel(AutoregressiveModel):
             other = type(self)(event, condition=self.condition, **self.config)
         share_int8(self, other)
         other.load_state_dict(self.state_dict(), assign=True)
+        other.fused = self.fused
         return other.train(self.training)
 
     @property

@@ -1,17 +1,27 @@
 """WaveNet: stacks of dilated causal convolutions with gates and skip connections, over the samples of a sound."""
 
+from typing import Self, cast
+
 import torch
 from torch import Tensor, nn
 
+from ancestral.errors import InvalidInput, Unsupported
 from ancestral.event import Event
 from ancestral.layers.causal_conv1d import doubling_dilations
 from ancestral.layers.condition import ConditionEmbedding
 from ancestral.layers.dilated_stack import DilatedStack
+from ancestral.layers.kernels import COMPILED
 from ancestral.layers.mlp import check_choice
+from ancestral.layers.upsample import Upsample
 from ancestral.models.autoregressive.base import State
+from ancestral.models.autoregressive.draws import Draws
 from ancestral.models.autoregressive.sequence import SequenceModel
 from ancestral.models.registry import register
 
+FUSED_LEAST = 2**16
+"""Layers times entries from which on compiled steps are worth the seconds that it takes to compile or load them."""
+FUSED_STEPS = 256
+"""Steps of a call, whose raw parameters are in memory together."""
 INPUTS = ("auto", "symbols", "numbers")
 """How the value of an entry is fed to the network."""
 
@@ -38,17 +48,28 @@ class NumberEmbedding(nn.Embedding):
         return torch.where((x == self.levels)[..., None], none, torch.addcmul(offset, a, slope))
 
 
+def is_framed(condition: Event) -> bool:
+    """Return whether a condition is of frames along the time of a datum, real with axes time and one more.
+
+    >>> is_framed(Event.real((95, 40), axes=("time", "band"))), is_framed(Event.real((3,)))
+    (True, False)
+    """
+    return condition.levels is None and len(condition.shape) == 2 and condition.axes[0] == "time"
+
+
 @register("wavenet")
 class WaveNet(SequenceModel):
     r"""Gated layers of dilated causal convolutions, which the next layer and the output both read.
 
-    h_0 = E x_{t-1}, g_l = tanh(W_l * h_l + V_l c) sigmoid(W'_l * h_l + V'_l c), h_{l+1} = h_l + R_l g_l, and
-    p(x_t | x_{<t}, c) = softmax(A relu(B relu(sum_l S_l g_l))).
+    h_0 = E x_{t-1}, g_l = tanh(W_l * h_l + V_l c_t) sigmoid(W'_l * h_l + V'_l c_t), h_{l+1} = h_l + R_l g_l, and
+    p(x_t | x_{<t}, c) = softmax(A relu(B relu(sum_l S_l g_l))), where c_t is c at all positions, or upsampled frames of it.
     Dilations double from layer to layer up to `max_dilation`, over again. A step computes one position of each layer.
 
     Args:
         event: any event of whole numbers, such as that of sounds, `Event.audio`.
-        condition: what all gates also depend on, linearly, at all positions alike; None for none.
+        condition: what all gates also depend on, linearly; None for none. A condition of frames, real with axes time and one
+            more, such as a log-mel spectrogram, is spread over the positions by a transposed convolution (`Upsample`) and
+            differs from one to the next; any other is the same at all of them.
         channels: features of the residual stream h_l and of what passes a gate.
         skip: features of the sum over layers.
         sets: times that the dilations are run through.
@@ -58,13 +79,14 @@ class WaveNet(SequenceModel):
             value, for more levels than have been seen of each; "auto" is symbols up to 256 levels.
         head: output distribution of an entry: "auto", "softmax", "logistic-mixture".
         components: mixture components, for mixture heads.
+        local: features of a position that frames are made into.
 
     Raises:
         InvalidInput: if an option is out of its range, or the head does not fit.
 
     References:
-        WaveNet: A Generative Model for Raw Audio (van den Oord et al., 2016), https://arxiv.org/abs/1609.03499. Without local
-        conditioning; the first convolution has one tap, since that of the first layer follows at once.
+        WaveNet: A Generative Model for Raw Audio (van den Oord et al., 2016), https://arxiv.org/abs/1609.03499. The first
+        convolution has one tap, since that of the first layer follows at once.
         Parallel WaveNet (van den Oord et al., 2018), https://arxiv.org/abs/1711.10433, for the mixture of logistics and values
         as numbers, for 16 bits.
 
@@ -99,6 +121,15 @@ class WaveNet(SequenceModel):
             "max_dilation": 2,
             "condition": Event.real((2,)),
         },
+        {
+            "event": Event.integers((5,), 3, ("time",)),
+            "channels": 3,
+            "skip": 4,
+            "sets": 1,
+            "max_dilation": 2,
+            "condition": Event.real((3, 2), axes=("time", "band")),
+            "local": 2,
+        },
     )
 
     def __init__(
@@ -113,6 +144,7 @@ class WaveNet(SequenceModel):
         inputs: str = "auto",
         head: str = "auto",
         components: int = 10,
+        local: int = 32,
     ) -> None:
         super().__init__(event, condition, channels, False, head, components, 0.0, skip)
         check_choice("kind of inputs", inputs, INPUTS)
@@ -120,10 +152,17 @@ class WaveNet(SequenceModel):
         if inputs == "numbers" or (inputs == "auto" and levels > 256):
             self.symbols = NumberEmbedding(levels, channels)
         nn.init.normal_(self.symbols.weight)  # no norm follows: features begin at the scale of one
-        self.stack = DilatedStack(channels, skip, doubling_dilations(sets, max_dilation), kernel)
+        if local < 1:
+            raise InvalidInput(f"local must be at least 1, got {local}")
+        framed = condition is not None and is_framed(condition)
+        dilations = doubling_dilations(sets, max_dilation)
+        self.stack = DilatedStack(channels, skip, dilations, kernel, local if framed else 0)
         # The condition goes to every gate, in place of the embeddings.
         self.embedding = None
-        self.shift = None if condition is None else ConditionEmbedding(condition, self.stack.bias.numel())
+        self.shift = None if condition is None or framed else ConditionEmbedding(condition, self.stack.bias.numel())
+        self.upsample = (
+            None if condition is None or not framed else Upsample((condition.shape[0], condition.shape[1]), local, event.numel)
+        )
         self.hidden = nn.Linear(skip, skip)
         nn.init.normal_(self.hidden.weight, std=(2.0 / skip) ** 0.5)
 
@@ -138,10 +177,28 @@ class WaveNet(SequenceModel):
         return None if self.event.pcm is None else 1000.0 * self.receptive_field / self.event.pcm.rate
 
     def conditioned(self, h: Tensor, condition: Tensor | None) -> Tensor:
-        return self._hidden(self.stack(h, self._shift(condition)))
+        return self._hidden(self.stack(h, self._shift(condition), self._local(condition)))
 
     def _shift(self, condition: Tensor | None) -> Tensor | None:
         return None if self.shift is None or condition is None else self.shift(condition)
+
+    def _local(self, condition: Tensor | None) -> Tensor | None:
+        if self.upsample is None or condition is None or self.condition is None:
+            return None
+        frames: Tensor = self.upsample(self.condition.to_network(condition, self.dtype))  # (b, t, local)
+        return frames
+
+    def resized(self, length: int) -> Self:
+        if self.upsample is not None:
+            raise Unsupported(
+                f"this {self.name} is given frames of {self.event.numel} samples, and draws no sound of another length: leave"
+                " the length out"
+            )
+        return super().resized(length)
+
+    @property
+    def longest(self) -> int | None:
+        return super().longest if self.upsample is None else None  # windows would begin beside their frames
 
     def _hidden(self, skip: Tensor) -> Tensor:
         return torch.relu_(self.hidden(torch.relu_(skip)))
@@ -149,8 +206,51 @@ class WaveNet(SequenceModel):
     # Steps
 
     def start_features(self, state: State) -> None:
-        state.cache["stack"] = self.stack.start(state.x, self._shift(state.condition))
+        state.cache["stack"] = self.stack.start(state.x, self._shift(state.condition), self._local(state.condition))
         state.remember(state.cache["stack"].past)
 
     def step_features(self, state: State, h: Tensor) -> Tensor:
         return self._hidden(self.stack.step(h, state.cache["stack"], state.t))
+
+    # Many steps in one call
+
+    def fuses(self, state: State, draws: Draws) -> bool:
+        enough = len(self.stack.dilations) * self.event.numel >= FUSED_LEAST
+        return COMPILED and self.fused and enough and self.fusible(draws)
+
+    def fusible(self, draws: Draws) -> bool:
+        """Return whether there is a fused loop for this head, type and device, and for such draws; compiled or not."""
+        sharpening = draws.value.sharpening
+        plain = sharpening.top_k is None and sharpening.top_p in (None, 1.0)
+        return plain and self.head.name == "softmax" and self.dtype == torch.float32 and self.device.type == "cpu"
+
+    def run_fused(self, state: State, draws: Draws, stop: int) -> None:
+        from ancestral.layers.fused_stack import network_of, take_stack_steps
+
+        levels, n = self.event.levels or 0, len(state.x)
+        if "network" not in state.cache:
+            output = cast(nn.Linear, self.output)  # not tied
+            state.cache["network"] = network_of(self.symbols, levels, self.stack, self.hidden, output)
+        for t in range(state.t, stop, FUSED_STEPS):
+            entries = state.entries[t : min(t + FUSED_STEPS, stop)]
+            previous = torch.full((n,), levels) if t == 0 else state.x[:, state.entries[t - 1]].long()
+            is_given = [draws.is_given(entry) for entry in entries]
+            values = torch.zeros(len(entries), n, dtype=torch.long)
+            if draws.given is not None:
+                values.copy_(draws.given[:, entries].T)
+            noise = None if all(is_given) else draws.noise_of(entries)[..., 0].T
+            raw = take_stack_steps(
+                state.cache["network"],
+                state.cache["stack"],
+                previous,
+                t,
+                values,
+                is_given,
+                noise,
+                draws.value.sharpening.temperature,
+                keep=draws.scored,
+            )
+            state.x[:, entries] = values.T.to(state.x.dtype)
+            state.t = t + len(entries)
+            if draws.scored:
+                draws.add(self.head(raw).log_prob(values).double().sum(0))

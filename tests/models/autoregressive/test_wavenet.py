@@ -5,11 +5,12 @@ import math
 import pytest
 import torch
 
-from ancestral.errors import InvalidInput
+from ancestral.errors import InvalidInput, Unsupported
 from ancestral.event import Event
 from ancestral.models import create
 from ancestral.models.autoregressive.wavenet import NumberEmbedding, WaveNet
 from ancestral.pcm import PCM
+from ancestral.verbs.sample import sample
 from tests.models.learning import learn
 
 SMALL = {"channels": 4, "skip": 6, "sets": 1, "max_dilation": 4}
@@ -80,6 +81,28 @@ def test_the_condition_reaches_every_gate_and_nothing_else() -> None:
         torch.testing.assert_close(given(x, label), shifted(x))
 
 
+@torch.no_grad()
+def test_frames_reach_the_positions_around_them_and_what_follows() -> None:
+    """A frame counts one stride to either side of it, and from there as far on as the network hears."""
+    event, condition = Event.audio(40, PCM(8000)), Event.real((5, 3), axes=("time", "band"))
+    model = small(event, condition, local=2).double()
+    assert model.upsample is not None
+    assert (model.upsample.stride, model.receptive_field) == (10, 8)
+    x, frames = torch.randint(256, (1, 40)), torch.randn(1, 5, 3, dtype=torch.float64)
+    raw = model(x, frames)
+    frames[0, 2] += 1.0
+    changed = (model(x, frames) != raw).any(-1)[0].nonzero()[:, 0].tolist()
+    # The weight is 0 at distance 10; what enters the first gate at t, layers of dilation 2 and 4 hear up to 6 later.
+    assert changed == list(range(11, 30 + 6))
+
+
+def test_frames_are_of_one_length() -> None:
+    model = small(Event.audio(40, PCM(8000)), Event.real((5, 3), axes=("time", "band")))
+    with pytest.raises(Unsupported, match="no sound of another length"):
+        sample(model, 1, torch.zeros(5, 3), length=50)
+    assert sample(model, 2, torch.zeros(5, 3), prompt=[1, 2, 3], length=37).shape == (2, 40)
+
+
 @pytest.mark.parametrize("levels", [16, 1024])
 def test_it_learns_which_tone_goes_with_which_label(levels: int) -> None:
     """Two tones in random phase, told by the label: the first samples tell the phase, and the others follow."""
@@ -107,6 +130,7 @@ def test_it_learns_which_tone_goes_with_which_label(levels: int) -> None:
         ({"max_dilation": 3}, "power of 2"),
         ({"kernel": 1}, "kernel of at least 2"),
         ({"inputs": "number"}, "numbers"),
+        ({"local": 0}, "local must be at least 1"),
     ],
 )
 def test_bad_options_are_refused(options: dict[str, object], match: str) -> None:

@@ -1,0 +1,206 @@
+"""The steps of a dilated stack with a readout on it, many in one call: the loop that `DilatedStack.step` is one turn of."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ancestral.layers.dilated_stack import DilatedStack, StackMemory
+from ancestral.layers.kernels import Array, add_product, compiled, draw_level, gate_rows, rectify
+
+
+class Network(NamedTuple):
+    """Weights as the loop reads them, all (inputs, outputs), and the sizes that they do not tell.
+
+    Args:
+        table: the embedding of each symbol, and of none, (levels + 1, channels).
+        taps: of all layers, one below another, (layers * kernel * channels, 2 channels).
+        residual: likewise, ((layers - 1) * channels, channels).
+        skip: (layers * channels, skip).
+        skip_bias: (1, skip).
+        hidden: (skip, skip).
+        hidden_bias: (1, skip).
+        output: (skip, parameters).
+        output_bias: (1, parameters).
+        local: (local features, layers * 2 channels).
+        dilations: (layers,).
+        kernel: taps of a convolution.
+    """
+
+    table: Array
+    taps: Array
+    residual: Array
+    skip: Array
+    skip_bias: Array
+    hidden: Array
+    hidden_bias: Array
+    output: Array
+    output_bias: Array
+    local: Array
+    dilations: NDArray[np.int64]
+    kernel: int
+
+
+class Given(NamedTuple):
+    """What the steps of a call read.
+
+    Args:
+        values: of entries that are given, (steps, n).
+        is_given: whether the entry of a step is, (steps,).
+        noise: of the others, (steps, n), in [0, 1).
+        local: local features of each position, (positions * n, features).
+        bias: what the gates begin with, (layers * n, 2 channels).
+        scale: what logits are multiplied by before a draw: 1 / temperature.
+    """
+
+    values: NDArray[np.int64]
+    is_given: NDArray[np.bool_]
+    noise: NDArray[np.float64]
+    local: Array
+    bias: Array
+    scale: float
+
+
+@compiled
+def take_steps(network: Network, given: Given, past: Array, previous: NDArray[np.int64], t: int, raw: Array) -> None:
+    """Take steps from position t on: embed, go through the layers, read out, and take the given value or draw one.
+
+    Args:
+        network: the weights.
+        given: what is chosen from; the values of entries that are drawn are written into it.
+        past: memory of the stack, (reach * n, channels), one position below another; changed in place.
+        previous: values before the first step, (n,); changed in place.
+        t: the first position.
+        raw: raw parameters of each step, (steps, n, parameters); of the last one alone where it has room for one.
+    """
+    table, taps, residual, local = network.table, network.taps, network.residual, network.local
+    dilations, kernel = network.dilations, network.kernel
+    steps, n = given.values.shape
+    layers, c = len(dilations), table.shape[1]
+    x, gates, gated = np.empty((n, c), np.float32), np.empty((n, 2 * c), np.float32), np.empty((n, c), np.float32)
+    shift = np.zeros((n, local.shape[1]), np.float32)
+    y, h = np.empty((n, network.skip.shape[1]), np.float32), np.empty((n, network.hidden.shape[1]), np.float32)
+    logits = np.empty((n, network.output.shape[1]), np.float32)
+    sums = np.empty(logits.shape[1], np.float64)
+    for step in range(steps):
+        for b in range(n):
+            x[b] = table[previous[b]]
+            y[b] = network.skip_bias[0]
+            h[b] = network.hidden_bias[0]
+            logits[b] = network.output_bias[0]
+        if local.shape[0] > 0:
+            shift[:] = np.float32(0.0)
+            add_product(shift, given.local, (t + step) * n, local, 0, local.shape[0])
+        reach = 0
+        for layer in range(layers):
+            for b in range(n):
+                for o in range(2 * c):
+                    gates[b, o] = given.bias[layer * n + b, o]
+                if local.shape[0] > 0:
+                    for o in range(2 * c):
+                        gates[b, o] += shift[b, layer * 2 * c + o]
+            d = dilations[layer]
+            size = (kernel - 1) * d
+            first = layer * kernel * c
+            for j in range(kernel - 1):  # the oldest tap first
+                add_product(gates, past, (reach + (t + step + j * d) % size) * n, taps, first + j * c, c)
+            add_product(gates, x, 0, taps, first + (kernel - 1) * c, c)
+            oldest = (reach + (t + step) % size) * n
+            for b in range(n):
+                past[oldest + b] = x[b]
+            gate_rows(gated, 0, gates)
+            add_product(y, gated, 0, network.skip, layer * c, c)
+            if layer < layers - 1:
+                add_product(x, gated, 0, residual, layer * c, c)
+            reach += size
+        rectify(y)
+        add_product(h, y, 0, network.hidden, 0, len(network.hidden))
+        rectify(h)
+        add_product(logits, h, 0, network.output, 0, len(network.output))
+        raw[min(step, len(raw) - 1)] = logits
+        for b in range(n):
+            if not given.is_given[step]:
+                for k in range(logits.shape[1]):
+                    logits[b, k] *= np.float32(given.scale)
+                given.values[step, b] = draw_level(logits, b, given.noise[step, b], sums)
+            previous[b] = given.values[step, b]
+
+
+def network_of(symbols: nn.Module, levels: int, stack: DilatedStack, hidden: nn.Linear, output: nn.Linear) -> Network:
+    """Return the weights of a stack and of what is before and after it, in float32, on the CPU; copied where need be.
+
+    Args:
+        symbols: from whole numbers, 0 to `levels`, which stands for none, to embeddings.
+        levels: values of an entry.
+        stack: the stack.
+        hidden: the layer after it, between two rectifiers.
+        output: the layer that gives the raw parameters.
+    """
+    channels = stack.channels
+    nothing = stack.bias.new_zeros(0, stack.bias.numel())
+    return Network(
+        table=_array(symbols(torch.arange(levels + 1))),
+        taps=_array(stack.weight.flatten(0, 1)),
+        residual=_array(stack.residual.reshape(-1, channels)),
+        skip=_array(stack.skip_weight),
+        skip_bias=_array(stack.skip_bias[None]),
+        hidden=_array(hidden.weight.T),
+        hidden_bias=_array(hidden.bias[None]),
+        output=_array(output.weight.T),
+        output_bias=_array(output.bias[None]),
+        local=_array(nothing if stack.local_weight is None else stack.local_weight),
+        dilations=np.array(stack.dilations, np.int64),
+        kernel=stack.kernel,
+    )
+
+
+def take_stack_steps(
+    network: Network,
+    memory: StackMemory,
+    previous: Tensor,
+    t: int,
+    values: Tensor,
+    is_given: list[bool],
+    noise: Tensor | None,
+    temperature: float = 1.0,
+    *,
+    keep: bool = True,
+) -> Tensor:
+    """Take steps in one call, from and to what `DilatedStack.step` would find and leave in its memory.
+
+    Args:
+        network: from `network_of`.
+        memory: of the stack; changed in place.
+        previous: value before the first step, (batch,): `levels` where there is none.
+        t: the position of the first step.
+        values: of the entries, (steps, batch), whole numbers; those that are drawn are written into it.
+        is_given: whether the entry of each step is given, (steps,).
+        noise: uniform noise of each entry, (steps, batch); None where all are given.
+        temperature: what logits are divided by before a draw.
+        keep: whether raw parameters of all steps are returned, or of the last alone.
+
+    Returns:
+        Raw parameters, (steps, batch, parameters), or (1, batch, parameters).
+    """
+    steps, n = values.shape
+    past = memory.past.transpose(0, 1)
+    if not past.is_contiguous():
+        raise ValueError("the memory of a stack holds its positions together")
+    local = past.new_zeros(0, 0) if memory.local is None else memory.local.transpose(0, 1).flatten(0, 1)
+    given = Given(
+        values=values.numpy(),
+        is_given=np.array(is_given, np.bool_),
+        noise=np.zeros((steps, n)) if noise is None else _array(noise.double()),
+        local=_array(local),
+        bias=_array(memory.bias.flatten(0, 1)),
+        scale=1.0 / temperature,
+    )
+    raw = np.empty((steps if keep else 1, n, network.output.shape[1]), np.float32)
+    take_steps(network, given, past.flatten(0, 1).numpy(), previous.numpy().copy(), t, raw)
+    return torch.from_numpy(raw)
+
+
+def _array(tensor: Tensor) -> NDArray[Any]:
+    return tensor.detach().contiguous().numpy()

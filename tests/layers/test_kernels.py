@@ -1,0 +1,70 @@
+"""Compiled loops, or the same loops as Python where numba is absent, beside the operations that they stand for."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ancestral.distributions import Sharpening, make_head
+from ancestral.event import Event
+from ancestral.layers.gates import gate
+from ancestral.layers.kernels import add_product, draw_level, gate_rows, rectify, tanh
+from ancestral.models.autoregressive.draws import EntryValue
+
+
+@given(
+    n=st.integers(1, 9),
+    inputs=st.integers(0, 19),
+    outputs=st.integers(1, 9),
+    row=st.integers(0, 3),
+    first=st.integers(0, 3),
+    seed=st.integers(0, 100),
+)
+def test_a_product_is_added(n: int, inputs: int, outputs: int, row: int, first: int, seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    y, x, w = (
+        generator.standard_normal(shape).astype(np.float32)
+        for shape in ((n, outputs), (row + n + 1, inputs + 1), (first + inputs + 1, outputs))
+    )
+    expected = y + x[row : row + n, :inputs].astype(np.float64) @ w[first : first + inputs]
+    add_product(y, x, row, w, first, inputs)
+    np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_tanh_is_tanh() -> None:
+    for x in np.concatenate((np.linspace(-12, 12, 2001), [-1e30, 1e-30, 1e30])).astype(np.float32):
+        assert float(tanh(x)) == pytest.approx(math.tanh(float(x)), abs=3e-7)
+    assert math.isnan(tanh(np.float32(math.nan)))
+
+
+@given(n=st.integers(1, 4), channels=st.integers(1, 9), seed=st.integers(0, 100))
+def test_gates_are_those_of_the_layers(n: int, channels: int, seed: int) -> None:
+    a = torch.randn(n, 2 * channels, generator=torch.Generator().manual_seed(seed))
+    y = np.full((n, channels + 2), 7.0, np.float32)
+    gate_rows(y, 1, a.numpy().copy())
+    np.testing.assert_allclose(y[:, 1:-1], gate(a).numpy(), atol=1e-6)
+    assert (y[:, [0, -1]] == 7.0).all()
+
+
+def test_rectifiers_let_nan_through() -> None:
+    y = np.array([[-1.0, 2.0], [math.nan, -math.inf]], np.float32)
+    rectify(y)
+    np.testing.assert_array_equal(y, [[0.0, 2.0], [math.nan, 0.0]])
+
+
+@given(levels=st.integers(2, 20), scale=st.sampled_from([0.1, 1.0, 30.0]), seed=st.integers(0, 1000))
+def test_draws_are_those_of_the_categorical(levels: int, scale: float, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    raw = scale * torch.randn(5, levels, generator=generator)
+    noise = torch.rand(5, 1, generator=generator, dtype=torch.float64)
+    expected = EntryValue(make_head(Event.integers((1,), levels), "softmax"), Sharpening())(raw, noise)
+    found = [draw_level(raw.numpy(), b, float(noise[b, 0]), np.empty(levels)) for b in range(5)]
+    assert found == expected.long().tolist()
+
+
+def test_draws_from_nan_are_no_level() -> None:
+    assert draw_level(np.array([[0.0, math.nan, 1.0]], np.float32), 0, 0.5, np.empty(3)) == 3
+    assert draw_level(np.array([[-math.inf, 0.0, -math.inf]], np.float32), 0, 0.0, np.empty(3)) == 1

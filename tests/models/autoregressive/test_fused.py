@@ -1,0 +1,213 @@
+"""Many steps in one call: the values, states and probabilities of `step`, one after another."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from ancestral.distributions import Sharpening
+from ancestral.errors import InvalidInput
+from ancestral.event import Event
+from ancestral.layers.fused_stack import network_of, take_stack_steps
+from ancestral.models import create
+from ancestral.models.autoregressive import wavenet
+from ancestral.models.autoregressive.base import State
+from ancestral.models.autoregressive.draws import Draws, EntryValue
+from ancestral.models.autoregressive.wavenet import WaveNet
+from ancestral.pcm import PCM
+from ancestral.verbs.complete import complete
+from ancestral.verbs.sample import sample
+
+CONDITIONS = {
+    "none": None,
+    "label": Event.label(3),
+    "vector": Event.real((2,)),
+    "frames": Event.real((3, 2), axes=("time", "band")),
+}
+
+
+def build(event: Event, condition: Event | None = None, **options: object) -> WaveNet:
+    torch.manual_seed(0)
+    model = create("wavenet", event, condition, **{"channels": 4, "skip": 6, "sets": 1, "max_dilation": 4, **options})
+    assert isinstance(model, WaveNet)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("bias"):
+                parameter.normal_()
+        if model.output is not None:
+            model.output.weight.mul_(20.0)  # so that draws depend on what came before them
+    return model.eval()
+
+
+def condition_of(event: Event | None, n: int) -> Tensor | None:
+    if event is None:
+        return None
+    return torch.randn(n, *event.shape) if event.levels is None else torch.arange(n) % event.levels
+
+
+def draws(model: WaveNet, n: int, seed: int, temperature: float = 1.0) -> Draws:
+    """Draws of which about half are given, from noise that the seed says."""
+    generator = torch.Generator().manual_seed(seed)
+    numel, levels = model.event.numel, model.event.levels or 0
+    return Draws(
+        EntryValue(model.head, Sharpening(temperature)),
+        torch.rand(n, numel, 1, generator=generator, dtype=torch.float64),
+        torch.randint(levels, (n, numel), generator=generator),
+        torch.rand(numel, generator=generator) < 0.5,
+        scored=True,
+    )
+
+
+def eagerly(model: WaveNet, state: State, chosen: Draws, stop: int) -> None:
+    model.fused = False
+    model.run(state, chosen, stop)
+
+
+@given(
+    channels=st.integers(1, 5),
+    skip=st.integers(1, 5),
+    sets=st.integers(1, 2),
+    kernel=st.integers(2, 3),
+    max_dilation=st.sampled_from([1, 2, 4]),
+    shape=st.sampled_from([(1,), (7,), (1, 2, 3), (2, 2, 2)]),
+    levels=st.sampled_from([2, 3, 20]),
+    inputs=st.sampled_from(["symbols", "numbers"]),
+    condition=st.sampled_from(sorted(CONDITIONS)),
+    batch=st.integers(1, 6),
+    temperature=st.sampled_from([1.0, 0.7]),
+    parts=st.tuples(st.integers(0, 7), st.integers(0, 7)),
+    seed=st.integers(0, 100),
+)
+@torch.no_grad()
+def test_steps_in_one_call_are_those_one_by_one(
+    channels: int,
+    skip: int,
+    sets: int,
+    kernel: int,
+    max_dilation: int,
+    shape: tuple[int, ...],
+    levels: int,
+    inputs: str,
+    condition: str,
+    batch: int,
+    temperature: float,
+    parts: tuple[int, int],
+    seed: int,
+) -> None:
+    """Both ways read and leave one state, so that either goes on where the other ended; given values teach the model."""
+    model = build(
+        Event.integers(shape, levels),
+        CONDITIONS[condition],
+        channels=channels,
+        skip=skip,
+        sets=sets,
+        kernel=kernel,
+        max_dilation=max_dilation,
+        inputs=inputs,
+        head="softmax",
+    )
+    given = condition_of(model.condition, batch)
+    ours, theirs = model.init_state(batch, given), model.init_state(batch, given)
+    mine, other = draws(model, batch, seed, temperature), draws(model, batch, seed, temperature)
+    assert model.fusible(mine)
+    numel = model.event.numel
+    first, second = (min(part, numel) for part in sorted(parts))
+    if first:
+        model.run_fused(ours, mine, first)
+    eagerly(model, ours, mine, second)
+    if second < numel:
+        model.run_fused(ours, mine, numel)
+    eagerly(model, theirs, other, numel)
+    assert ours.t == theirs.t == numel
+    assert torch.equal(ours.x, theirs.x)
+    torch.testing.assert_close(mine.log_p, other.log_p, rtol=1e-5, atol=1e-5)
+    for one, another in zip(ours.memory, theirs.memory, strict=True):
+        torch.testing.assert_close(one, another, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("condition", sorted(CONDITIONS))
+@torch.no_grad()
+def test_raw_parameters_are_those_of_forward(condition: str) -> None:
+    """Teacher-forced over a longer sequence than memory reaches: what each call leaves is what the next one needs."""
+    model = build(Event.audio(40, PCM(8000, 16)), CONDITIONS[condition])
+    given = condition_of(model.condition, 2)
+    x = torch.randint(16, (2, 40))
+    state = model.init_state(2, given)
+    assert model.output is not None
+    network = network_of(model.symbols, 16, model.stack, model.hidden, model.output)
+    previous, found = torch.full((2,), 16), []
+    for t in range(0, 40, 7):
+        values = x[:, t : t + 7].T.contiguous()
+        found.append(take_stack_steps(network, state.cache["stack"], previous, t, values, [True] * len(values), None))
+        previous = values[-1]
+    torch.testing.assert_close(torch.cat(found).transpose(0, 1), model(x, given), rtol=1e-5, atol=1e-5)
+
+
+def test_verbs_take_the_fused_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Samples with a prompt, of any batch, and completions are those of the steps one by one."""
+    monkeypatch.setattr(wavenet, "FUSED_LEAST", 0)
+    monkeypatch.setattr(wavenet, "COMPILED", True)
+    monkeypatch.setattr(wavenet, "FUSED_STEPS", 3)
+    model = build(Event.audio(12, PCM(8000, 16)), Event.label(3))
+    calls, run_fused = [], WaveNet.run_fused
+
+    def counted(self: WaveNet, state: State, chosen: Draws, stop: int) -> None:
+        calls.append(stop - state.t)
+        run_fused(self, state, chosen, stop)
+
+    monkeypatch.setattr(WaveNet, "run_fused", counted)
+    observed = torch.arange(12) < 5
+    x = sample(model, 2, 1)
+    found = {}
+    for fused in (True, False):
+        model.fused = fused
+        found[fused] = (
+            sample(model, 3, "all", seed=3, batch_size=2),
+            sample(model, 3, 1, prompt=[1, 2, 3], length=20, temperature=0.8),
+            complete(model, x, observed, n=2, condition=1).x,
+            model.sample(3, torch.tensor([0, 1, 2]), generator=torch.Generator().manual_seed(5)),
+        )
+        if fused:
+            assert sum(calls) == 12 + 2 * 12 + 23 + 5 + 7 + 12
+            calls.clear()
+    assert calls == []
+    for one, another in zip(found[True], found[False], strict=True):
+        assert torch.equal(one, another)
+
+
+@pytest.mark.parametrize(
+    ("options", "sharpening", "double"),
+    [
+        ({"head": "logistic-mixture"}, {}, False),
+        ({}, {"top_k": 2}, False),
+        ({}, {"top_p": 0.5}, False),
+        ({}, {}, True),
+    ],
+)
+def test_what_has_no_fused_loop_takes_steps(
+    options: dict[str, str], sharpening: dict[str, float], double: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wavenet, "FUSED_LEAST", 0)
+    monkeypatch.setattr(wavenet, "COMPILED", True)
+    model = build(Event.audio(6, PCM(8000, 16)), **options)
+    state, plain = model.init_state(1), Draws(EntryValue(model.head, Sharpening()))
+    assert model.fuses(state, plain) is (options == {})
+    model = model.double() if double else model
+    assert not model.fuses(state, Draws(EntryValue(model.head, Sharpening(**sharpening))))  # type: ignore[arg-type]
+    assert sample(model, 2, **sharpening).shape == (2, 6)  # type: ignore[arg-type]
+
+
+def test_short_sounds_are_not_worth_compiling() -> None:
+    model = build(Event.audio(6, PCM(8000, 16)))
+    assert not model.fuses(model.init_state(1), Draws(EntryValue(model.head, Sharpening())))
+
+
+def test_nan_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wavenet, "FUSED_LEAST", 0)
+    monkeypatch.setattr(wavenet, "COMPILED", True)
+    model = build(Event.audio(6, PCM(8000, 16)))
+    with torch.no_grad():
+        model.stack.skip_bias[0] = float("nan")
+    with pytest.raises(InvalidInput, match="gives NaN"):
+        sample(model, 1)

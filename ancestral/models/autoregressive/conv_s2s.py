@@ -38,7 +38,7 @@ class GatedConv(CausalConv1d):
 
 
 class DecoderLayer(nn.Module):
-    r"""g = glu(conv(h)), d = W g + b + e, a = softmax(d . z / sqrt n), c = W' sum_s a_s v_s, h' = ((g + c) / sqrt 2 + h) / sqrt 2.
+    r"""g = glu(conv(h)), a = softmax((W g + b + e) . z / sqrt n), c = W' sum_s a_s v_s, h' = ((g + c) / sqrt 2 + h) / sqrt 2.
 
     Here e are embeddings of the entries before, of n features, z and v the keys and values of the source.
 

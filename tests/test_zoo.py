@@ -144,19 +144,21 @@ def test_damaged_figures_are_named(own_zoo):
         zoo.entries()
 
 
-def described(event: str) -> tuple[tuple[int, ...], int]:
-    """Return the shape and the levels of an event as the catalogue has it, such as 1x28x28 binary."""
-    shape, _, rest = event.partition(" ")
-    found = re.search(r"(\d+) levels", rest)
-    return tuple(map(int, shape.split("x"))), int(found[1]) if found else 2
+def described(event: str) -> Event:
+    """Return an event like that which the catalogue has in words, such as 1x28x28 binary."""
+    found = re.search(r"(\d+) levels", event)
+    levels = int(found[1]) if found else 2
+    if event.startswith("up to "):
+        return Event.sentences(int(event.split()[2]), levels - 1)
+    return Event.integers(tuple(map(int, event.partition(" ")[0].split("x"))), levels)
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_the_recipes_of_the_repository_can_be_built(path):
     recipe = read_recipe(path)
-    shape, levels = described(catalogue.find(recipe["data"]["name"]).event)
+    event = described(catalogue.find(recipe["data"]["name"]).event)
     options = {key: value for key, value in recipe["model"].items() if key != "name"}
-    model = registry.create(recipe["model"]["name"], Event.integers(shape, levels), **options)
+    model = registry.create(recipe["model"]["name"], event, event if event.end else None, **options)
     settings_for(type(model), recipe["train"])
     if path.name == "recipe.yaml":
         half = sum(2 * p.numel() for p in model.parameters())

@@ -35,7 +35,9 @@ def run(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--attention", type=str, metavar="PNG", help="draw what each word of the first translation gathers from"
     )
-    add_verb(parser, translate, skip={"model", "sentences"})
+    parser.add_argument("--sample", action="store_true", help="draw translations, in place of searching for likely ones")
+    parser.add_argument("--crop", action="store_true", help="cut sentences that are longer than the model's bound")
+    add_verb(parser, translate, skip={"model", "sentences", "sample", "crop"})
     parser.add_argument("--split", type=str, help="with --data: the split (test)")
     parser.add_argument("--limit", type=int, help="with --data: translate the first so many sentences")
     add_data(parser, "translate a split of these data")

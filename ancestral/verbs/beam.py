@@ -101,7 +101,7 @@ class _Search:
             source, symbol = self._extend(log_p, t)
             if t == numel - 1:
                 self._finish(torch.ones_like(symbol, dtype=torch.bool), numel)
-                return self._found(t + 1)
+                break
             going = self._going(numel)
             if not bool(going.any()):
                 return self._found(t + 1)
@@ -109,7 +109,7 @@ class _Search:
             if int(going.sum()) * 2 <= len(going):
                 state, symbol = self._shrink(state, going, symbol)
             value = symbol.flatten().to(model.dtype if model.dtype == torch.float64 else torch.float32)
-        raise AssertionError  # data have at least one entry
+        return self._found(numel)
 
     def _extend(self, log_p: Tensor, t: int) -> tuple[Tensor, Tensor]:
         """Continue the beginnings by an entry; return which ones were, and by what, (n, k) each."""

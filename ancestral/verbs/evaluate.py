@@ -84,7 +84,8 @@ class Evaluation:
             return f"{where}: no likelihood; {shown}"
         bits = _with_error(self.bits_per_dim or 0.0, self.bits_per_dim_standard_error)
         unit = self.unit if self.perplexity is None else "bits/token"
-        text = "" if self.bits_per_byte is None else f", {self.bits_per_byte:.4f} bits/byte, perplexity {self.perplexity:.2f}"
+        text = "" if self.bits_per_byte is None else f", {self.bits_per_byte:.4f} bits/byte"
+        text += "" if self.perplexity is None else f", perplexity {self.perplexity:.2f}"
         return f"{where}: {_with_error(self.nats, self.standard_error)} nats, {bits} {unit}{text}, {self.kind}"
 
 

@@ -46,7 +46,7 @@ def test_help_of_a_model_shows_its_options(capsys):
 
 def test_an_unknown_command(capsys):
     assert main(["evalaute", "x"]) == 2
-    assert capsys.readouterr().err.startswith("ancestral: error: there is no command 'evalaute'. Did you mean evaluate?")
+    assert capsys.readouterr().err.startswith("ancestral: error: there is no command 'evalaute'. Did you mean evaluate")
 
 
 def test_debug_shows_where_it_comes_from():

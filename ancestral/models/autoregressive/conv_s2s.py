@@ -38,9 +38,9 @@ class GatedConv(CausalConv1d):
 
 
 class DecoderLayer(nn.Module):
-    r"""g = glu(conv(h)), d = W g + b + e, a = softmax(d . z), c = W' sum_s a_s v_s, h' = ((g + c) / sqrt 2 + h) / sqrt 2.
+    r"""g = glu(conv(h)), a = softmax((W g + b + e) . z / sqrt n), c = W' sum_s a_s v_s, h' = ((g + c) / sqrt 2 + h) / sqrt 2.
 
-    Here e are embeddings of the entries before, z and v the keys and values of the source.
+    Here e are embeddings of the entries before, of n features, z and v the keys and values of the source.
 
     Args:
         width: features of a position.
@@ -57,7 +57,7 @@ class DecoderLayer(nn.Module):
 
     def attend(self, g: Tensor, e: Tensor, source: Source, seen: list[Tensor] | None = None) -> Tensor:
         """Return what the layer adds, for gated convolutions and embeddings of (batch, positions, ...)."""
-        query = (self.query(g) + e) * HALF
+        query = (self.query(g) + e) * (HALF * e.shape[-1] ** -0.5)
         scores = query @ source.values.mT  # (b, t, s)
         if source.mask is not None:
             scores = scores.masked_fill(~source.mask[:, None], -torch.inf)
@@ -105,7 +105,7 @@ class ConvS2S(EncoderDecoder):
     References:
         Convolutional Sequence to Sequence Learning (Gehring et al., 2017), https://arxiv.org/abs/1705.03122. Differences: no
         weight normalization, and the gradient of the encoder is not scaled, since Adam trains it; weights may be tied;
-        values are scaled to one.
+        embeddings begin at a scale of one, so that scores are divided by sqrt n, and values are brought to that scale.
 
     >>> sentences = Event.sentences(8, 20)
     >>> model = ConvS2S(sentences, sentences, width=8, channels=8, layers=1)

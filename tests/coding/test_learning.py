@@ -155,9 +155,12 @@ def test_windows_of_models_that_reach_so_far() -> None:
 
 
 def test_bad_options_are_refused() -> None:
-    for rate in (0.0, -1.0, 1.0, math.nan):
+    for rate in (-1.0, 1.0, math.nan):
         with pytest.raises(InvalidInput, match="expected one between 0 and 1"):
             Dynamic(rate, 1)
+    for rate in (0.0, math.nan):
+        with pytest.raises(InvalidInput, match="expected one between 0 and 1"):
+            Dynamic.of(small(), rate, None)
     with pytest.raises(InvalidInput, match="segment is 0"):
         Dynamic(0.1, 0)
     with pytest.raises(InvalidInput, match="give dynamic=True"):

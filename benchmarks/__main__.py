@@ -19,7 +19,7 @@ from benchmarks.harness import Settings, run
 
 TABLES = ("made", "gated_pixelcnn", "realnvp", "vae")
 """Tables of contenders that train and score."""
-OTHERS = ("sampling", "attention", "codecs", "loop_overhead")
+OTHERS = ("sampling", "wavenet", "attention", "codecs", "loop_overhead")
 """Tables that measure something else."""
 OUT = Path(__file__).parent / "out"
 

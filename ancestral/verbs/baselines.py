@@ -87,8 +87,8 @@ def codecs(data: Data, split: str = "test") -> list[Baseline]:
 def sound_codecs(data: Data, split: str = "test") -> list[Baseline]:
     """Return the cost of sounds as FLAC, all in one file and each in its own, and under a linear predictor of order 32.
 
-    FLAC stores the levels as they are, so that it is without loss on the same data as a model's figure. Each file has a header;
-    in one file of all, blocks of samples that are coded together do not end where sounds do.
+    FLAC stores the levels as they are, so that it is without loss on the same data as a model's figure. Each file has a
+    header; in one file of all, blocks of samples that are coded together do not end where sounds do.
 
     Args:
         data: sounds with a split "train".

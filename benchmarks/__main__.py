@@ -18,7 +18,7 @@ from benchmarks.harness import Settings, run
 
 TABLES = ("made", "gated_pixelcnn", "realnvp", "vae")
 """Tables of contenders that train and score."""
-OTHERS = ("sampling", "decoding", "attention", "codecs", "loop_overhead")
+OTHERS = ("sampling", "decoding", "wavenet", "attention", "codecs", "loop_overhead")
 """Tables that measure something else."""
 
 

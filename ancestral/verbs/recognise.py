@@ -90,8 +90,6 @@ def recognise(
             " a label: train a model with --data.condition label"
         )
     data = open_data(data, subject)
-    if data.condition != condition:
-        raise InvalidInput(f"{data.name} has the labels {data.condition}, expected {condition}: choose the same condition")
     x, given = _all(data, "train")
     classifier = Classifier(x, _first(given), event.pcm)
     real, labels = _all(data, split)

@@ -1,5 +1,6 @@
 """Sound from the command line: recordings in, recordings out."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,45 @@ def test_completions_are_written_as_sound(folder: Path, tmp_path: Path) -> None:
     command = ["complete", str(folder / "run"), "--observed", str(tmp_path / "half.npy"), "--limit", "1", "-n", "2"]
     assert main([*command, "-o", str(tmp_path / "a.wav")]) == 0
     assert len(soundfile.read(tmp_path / "a.wav")[0]) == 2 * 64 + 2000
+
+
+def test_the_missing_middle_is_named(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["complete", str(folder / "run"), "--limit", "1", "-n", "2", "-o", str(tmp_path / "a.wav"), "--observed"]
+    assert main([*command, "ends"]) == 0
+    assert len(soundfile.read(tmp_path / "a.wav")[0]) == 2 * 64 + 2000
+    assert main([*command, "left"]) == 2
+    assert "'left' is a part of images" in capsys.readouterr().err
+
+
+def test_figures_are_bits_a_sample_beside_codecs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", str(folder / "run"), "--baselines", "--quiet"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert all("bits/sample" in line for line in lines)
+    assert [line.split(":")[0] for line in lines[1:]] == [
+        "independent samples",
+        "FLAC, all sounds in one file",
+        "FLAC, a file for each sound",
+        "linear predictor of order 32",
+    ]
+    assert main(["evaluate", str(folder / "run"), "--baselines", "--quiet", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["unit"] == "bits/sample"
+    assert len(found["baselines"]) == 4
+    assert "receptive field: 8 samples, 1.0 ms" in (folder / "run" / "README.md").read_text()
+
+
+def test_a_vocoder_from_the_command_line(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--data.length", "64", "--data.condition", "mel", "--model.channels", "4", "--model.skip", "4"]
+    options += ["--model.sets", "1", "--model.max_dilation", "4", "--train.steps", "1", "--train.samples", "1", "--quiet"]
+    assert main(["fit", "wavenet", str(folder / "tones"), *options, "-o", str(tmp_path / "run")]) == 0
+    command = ["vocode", str(tmp_path / "run"), "--quiet", "--split", "train", "--limit", "2"]
+    assert main([*command, "-o", str(tmp_path / "a.wav")]) == 0
+    assert "multi-resolution spectral distance of 2 sounds" in capsys.readouterr().out
+    assert len(soundfile.read(tmp_path / "a.wav")[0]) == 2 * 64 + 2000
+    assert main(["vocode", str(folder / "run")]) == 2
+    assert "train one with --data.condition mel" in capsys.readouterr().err
+    assert main(["recognise", str(folder / "run")]) == 2
+    assert "train a model with --data.condition label" in capsys.readouterr().err
 
 
 def test_other_data_are_no_sound(digits_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

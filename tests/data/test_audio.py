@@ -16,6 +16,7 @@ from ancestral.data import load
 from ancestral.data.audio import _cut
 from ancestral.errors import InvalidInput
 from ancestral.event import Event
+from ancestral.mel import Mel
 from ancestral.pcm import PCM
 
 from .conftest import contents, equal_splits
@@ -206,6 +207,24 @@ def test_several_columns_of_classes_are_several_labels(folder):
 
 
 # What is refused
+
+
+def test_a_sound_s_own_spectrum_is_a_condition(folder):
+    save(folder / "data", recordings(20, 300, 400))
+    data = load(folder / "data", length=320, condition="mel")
+    mel = Mel(8000)
+    assert data.condition.shape == (mel.frames(320), 40)
+    assert data.condition.axes == ("time", "band")
+    x, frames = contents(data, "train")
+    expected = mel(torch.from_numpy(data.event.pcm.decode(x)).float())
+    torch.testing.assert_close(frames, expected)
+    # One mean and one deviation for each band, over time.
+    loc, scale = (torch.tensor(values).view(data.condition.shape) for values in (data.condition.loc, data.condition.scale))
+    torch.testing.assert_close(loc, expected.mean((0, 1)).expand_as(loc), rtol=1e-4, atol=1e-4)
+    deviation = expected.std((0, 1), correction=0)
+    torch.testing.assert_close(scale, deviation.expand_as(scale), rtol=1e-4, atol=1e-4)
+    with pytest.raises(InvalidInput, match="a condition by themselves"):
+        load(folder / "data", length=320, condition=["mel", "mel"])
 
 
 def test_what_sound_takes(folder):

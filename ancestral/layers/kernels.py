@@ -22,7 +22,7 @@ def compiled(function: F) -> F:
         return function
     import numba
 
-    options = {"fastmath": MATHEMATICS, "nogil": True, "error_model": "numpy"}
+    options: dict[str, Any] = {"fastmath": MATHEMATICS, "nogil": True, "error_model": "numpy"}
     try:
         made: F = numba.njit(cache=True, **options)(function)
     except RuntimeError:  # there is no folder to write to

@@ -169,7 +169,7 @@ def bleu(
         A Call for Clarity in Reporting BLEU Scores (Post, 2018), https://arxiv.org/abs/1804.08771.
     """
     try:
-        from sacrebleu.metrics import BLEU  # type: ignore[import-not-found,unused-ignore]
+        from sacrebleu.metrics import BLEU  # type: ignore[import-not-found,attr-defined,unused-ignore]
     except ImportError as error:
         raise InvalidInput("BLEU needs sacrebleu, which is not installed: pip install ancestral[translation]") from error
     check_counts(limit=limit)

@@ -57,7 +57,8 @@ def measure(tiny: bool, repeats: int) -> list[dict[str, Any]]:
             "rows": rows,
             "notes": [
                 "Samples of all streams together, drawn with the softmax. Processor time leaves out what other programs"
-                " take of a shared core; ratios are of its medians. Recomputing is a pass over the receptive field for each sample.",
+                " take of a shared core; ratios are of its medians. Recomputing is a pass over the receptive field for each"
+                " sample.",
                 *notes,
             ],
         }

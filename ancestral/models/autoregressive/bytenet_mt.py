@@ -70,15 +70,7 @@ class ByteNetMT(EncoderDecoder):
 
     summary = "a dilated causal decoder stacked on a dilated encoder, for translation by characters"
     reference = "Kalchbrenner et al. 2016"
-    training_defaults = {
-        "learning_rate": 1e-3,
-        "batch_size": 64,
-        "betas": (0.9, 0.98),
-        "warmup_steps": 400,
-        "clip": 20.0,
-        "ema": 0.999,
-        "samples": 0,
-    }
+    training_defaults = {**EncoderDecoder.training_defaults, "batch_size": 64, "clip": 20.0}
     examples = (
         {
             "event": Event.sentences(4, 2),

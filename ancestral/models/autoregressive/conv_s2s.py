@@ -115,15 +115,6 @@ class ConvS2S(EncoderDecoder):
 
     summary = "gated convolutions with attention in each layer, for translation"
     reference = "Gehring et al. 2017"
-    training_defaults = {
-        "learning_rate": 1e-3,
-        "batch_size": 200,
-        "betas": (0.9, 0.98),
-        "warmup_steps": 400,
-        "clip": 10.0,
-        "ema": 0.999,
-        "samples": 0,
-    }
     examples = (
         {"event": Event.sentences(4, 2), "condition": Event.sentences(3, 2), "width": 4, "channels": 3, "layers": 2},
         {

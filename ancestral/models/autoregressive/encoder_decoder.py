@@ -60,6 +60,16 @@ class EncoderDecoder(SequenceModel):
         label smoothing.
     """
 
+    training_defaults = {
+        "learning_rate": 1e-3,
+        "batch_size": 200,
+        "betas": (0.9, 0.98),
+        "warmup_steps": 400,
+        "clip": 10.0,
+        "ema": 0.999,
+        "samples": 0,
+    }
+
     def __init__(self, event: Event, condition: Event | None, width: int, tied: str, smoothing: float, dropout: float) -> None:
         self.check_event(event, condition)
         check_choice("kind of tied weights", tied, TIES)

@@ -129,15 +129,7 @@ class TransformerMT(EncoderDecoder):
 
     summary = "an encoder and a decoder of attention, for translation"
     reference = "Vaswani et al. 2017"
-    training_defaults = {
-        "learning_rate": 4e-3,
-        "batch_size": 200,
-        "betas": (0.9, 0.98),
-        "warmup_steps": 400,
-        "clip": 10.0,
-        "ema": 0.999,
-        "samples": 0,
-    }
+    training_defaults = {**EncoderDecoder.training_defaults, "learning_rate": 4e-3}
     examples = (
         {
             "event": Event.sentences(4, 2),

@@ -23,7 +23,8 @@ from ancestral.models.base import Model
 
 ROOT = Path(__file__).resolve().parents[1]
 FAMILIES = ("autoregressive", "latent", "flow", "adversarial", "energy", "representation")
-UNITS = {"nats": "nats", "bits/dim": "bits_per_dim"}
+UNITS = {"nats": "nats", "bits/dim": "bits_per_dim", "bits/byte": "bits_per_byte"}
+NAMES = {"nats": "nats per example", "bits/dim": "bits per dimension", "bits/byte": "bits per byte"}
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[int] = ()) -> str:
@@ -64,11 +65,12 @@ def likelihood(cls: type[Model]) -> str:
 
 @dataclass(frozen=True)
 class Result:
-    """What `zoo/NAME/figures.json` says of one trained model."""
+    """What `zoo/NAME/figures.json` says of one trained model, of data of so many levels (None for real ones)."""
 
     name: str
     model: str
     figures: dict[str, Any]
+    levels: int | None = 2
 
     @property
     def test(self) -> dict[str, Any]:
@@ -82,8 +84,13 @@ class Result:
 
     @property
     def unit(self) -> str:
-        """nats or bits/dim: the unit of the published figure."""
-        return self.published[0]["unit"] if self.published else "nats"
+        """nats, bits/dim or bits/byte: the unit of the published figure, or else the usual one of such data."""
+        if self.published:
+            unit: str = self.published[0]["unit"]
+            return unit
+        if self.test.get("bits_per_byte") is not None:
+            return "bits/byte"
+        return "bits/dim" if self.levels is not None and self.levels > 2 else "nats"
 
     @property
     def value(self) -> float:
@@ -118,7 +125,7 @@ def read_results(zoo: Path) -> list[Result]:
         figures = json.loads(path.read_text(encoding="utf-8"))
         if "test" in figures and math.isfinite(figures["test"].get("nats") or math.nan):
             config = json.loads(path.with_name("config.json").read_text(encoding="utf-8"))
-            results.append(Result(path.parent.name, config["model"]["name"], figures))
+            results.append(Result(path.parent.name, config["model"]["name"], figures, config.get("event", {}).get("levels", 2)))
     return sorted(results, key=lambda r: (r.test["data"], r.test["nats"]))
 
 
@@ -159,7 +166,7 @@ def full(results: Sequence[Result]) -> str:
         counts = sorted({f"{r.test['count']:,} examples of the {r.test['split']} split" for r in ours})
         parts += [
             f"## {data}",
-            f"{unit} per {'example' if unit == 'nats' else 'dimension'}, lower is better; ours on {' and '.join(counts)}.",
+            f"{NAMES[unit]}, lower is better; ours on {' and '.join(counts)}.",
             table(("system", unit, "kind", "source"), (row for _, row in ranked), right=(1,)),
             table(
                 ("zoo name", "parameters", "nats", "bits/dim", "compared with", "gap", "goal", "validation", "training"),

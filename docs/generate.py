@@ -125,7 +125,9 @@ def read_results(zoo: Path) -> list[Result]:
         figures = json.loads(path.read_text(encoding="utf-8"))
         if "test" in figures and math.isfinite(figures["test"].get("nats") or math.nan):
             config = json.loads(path.with_name("config.json").read_text(encoding="utf-8"))
-            results.append(Result(path.parent.name, config["model"]["name"], figures, config.get("event", {}).get("levels", 2)))
+            results.append(
+                Result(path.parent.name, config["model"]["name"], figures, config.get("event", {}).get("levels", 2))
+            )
     return sorted(results, key=lambda r: (r.test["data"], r.test["nats"]))
 
 

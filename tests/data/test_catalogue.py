@@ -103,8 +103,10 @@ def test_the_event_and_the_splits_are_those_that_are_told(here, name):
     assert told == [len(split) for split in data.splits.values()]
     for split in data.splits.values():
         x, condition = split.batch(torch.arange(8), torch.Generator().manual_seed(0))
-        assert condition is None
         data.event.check(x)
+        assert (condition is None) == (data.condition is None)
+        if condition is not None:
+            data.condition.check(condition)
     assert data.record["files" if name != "digits" else "source"]
     assert equal_splits(data, load(data.name, **data.record["options"]))
 

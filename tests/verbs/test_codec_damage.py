@@ -94,7 +94,7 @@ def cut(content: bytes) -> tuple[bytes, list[tuple[Chunk | None, bytes]]]:
         return content, []
     reader = archive._Reader(memoryview(content), 4)
     try:
-        archive._header(reader)
+        archive._header(reader, adaptive=False)
         head, parts = content[: reader.at], []
         while reader.at < len(content):
             start, part = reader.at, archive._part(reader)

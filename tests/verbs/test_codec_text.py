@@ -159,7 +159,7 @@ def test_what_is_no_text_is_refused_and_nothing_written(content: bytes, match: s
 
 
 def test_only_models_of_text_code_texts() -> None:
-    with pytest.raises(Unsupported, match="expected one of text"):
+    with pytest.raises(Unsupported, match="expected one of windows of text"):
         TextCoder(create("lstm-lm", Event.integers((8,), 5, ("time",)), width=4, layers=1))
 
 

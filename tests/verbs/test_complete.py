@@ -79,7 +79,9 @@ def test_completions_follow_the_true_conditional(case: Case, seed: int, large_ba
 
     done = complete(model, given.expand(data, *event.shape), observed, 3, repeat(condition, data), particles=200, seed=seed)
     powers = event.levels ** torch.arange(event.numel - 1, -1, -1)
-    drawn = (done.x.flatten(2).long() * powers).sum(2)  # the number of the state
+    numbers = (states.flatten(1).long() * powers).sum(1)  # ascending
+    drawn = torch.searchsorted(numbers, (done.x.flatten(2).long() * powers).sum(2))
+    assert torch.equal(states[drawn], done.x), "a completion is no datum of the event"
     assert bool((done.x == given)[:, :, observed].all())
     for j in (0, 2):
         assert agrees(drawn[:, j], expected)

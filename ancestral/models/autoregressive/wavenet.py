@@ -127,8 +127,8 @@ class WaveNet(SequenceModel):
             "skip": 4,
             "sets": 1,
             "max_dilation": 2,
-            "condition": Event.real((3, 2), axes=("time", "band")),
-            "local": 2,
+            "condition": Event.real((2, 2), axes=("time", "band")),
+            "local": 1,
         },
     )
 

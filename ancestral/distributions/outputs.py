@@ -295,6 +295,7 @@ class GaussianMixture(Output):
         raw: (*batch_shape, 3 * components): mixture logits, means, log standard deviations; or (*batch_shape, 2): mean
             and log standard deviation of a single component. Log deviations are bounded below, so that no component
             can shrink onto a datum without end.
+        bounded: whether log deviations are bounded here, by -7; else by whoever made them.
 
     References:
         Mixture Density Networks (Bishop, 1994), https://publications.aston.ac.uk/id/eprint/373/.
@@ -307,10 +308,10 @@ class GaussianMixture(Output):
     noises = 2  # the component, then its value
     MIN_LOG_SCALE = -7.0
 
-    def __init__(self, raw: Tensor) -> None:
+    def __init__(self, raw: Tensor, bounded: bool = True) -> None:
         super().__init__(raw.shape[:-1])
         self.logits, self.means, log_scales = _split_mixture(raw)
-        self.log_scales = log_scales.clamp(min=self.MIN_LOG_SCALE)
+        self.log_scales = log_scales.clamp(min=self.MIN_LOG_SCALE) if bounded else log_scales
 
     def log_prob(self, value: Tensor) -> Tensor:
         z = (value[..., None] - self.means) * torch.exp(-self.log_scales)

@@ -193,8 +193,9 @@ def one_by_one(
             previous = begin + entry
             if t >= first:
                 x[:, previous], known[:, previous] = drawn, True
-                if model.all_over(x[:, previous]):
-                    x[:, previous:stop], known[:, previous:stop] = model.event.end_symbol, True
+                if model.all_over(entry, x[:, previous]):
+                    x[:, previous:stop] = model.event.ended(x)[previous - begin : stop - begin]
+                    known[:, previous:stop] = True
                     yield x, known
                     break
             yield x, known

@@ -44,7 +44,7 @@ class Event:
         classes: several labels only: the number of classes of each.
         end: sequences only: whether the last level is an end symbol, after which every entry is one; see `sentences`. Of
             mixed columns, the last level of the last one: entries after it are zeros, in that column end symbols.
-        columns: data of mixed columns only: levels of each column of the last axis, None for a real one. `levels` is None then.
+        columns: data of mixed columns only: levels of each column of the last axis, None for a real one; `levels` is None.
 
     Raises:
         InvalidInput: if the parts contradict each other.
@@ -92,8 +92,8 @@ class Event:
             raise InvalidInput(f"scale must be positive, got a smallest value of {min(self.scale):g}")
         if self.end and not (self.is_sequence and self.levels is not None) and not (self.columns and self.columns[-1]):
             raise InvalidInput(
-                f"an end symbol is for sequences of whole numbers and for drawings, got axes {self.axes}: use Event.sentences or"
-                " Event.drawing"
+                f"an end symbol is for sequences of whole numbers and for drawings, got axes {self.axes}: use Event.sentences"
+                " or Event.drawing"
             )
         if self.encoding is not None and not (self.is_sequence and self.levels == self.encoding.levels + self.end):
             raise InvalidInput(
@@ -116,8 +116,8 @@ class Event:
         fits = len(self.shape) == 2 and self.shape[-1] == len(columns) and self.levels is None
         if not fits or None not in columns or not any(columns) or any(n is not None and n < 2 for n in columns):
             raise InvalidInput(
-                f"columns {columns} need an event of shape (rows, {len(columns)}), real and whole ones among them, these of two"
-                f" levels or more; got shape {self.shape} and {self.levels} levels: use Event.drawing"
+                f"columns {columns} need an event of shape (rows, {len(columns)}), real and whole ones among them, these of"
+                f" two levels or more; got shape {self.shape} and {self.levels} levels: use Event.drawing"
             )
         for values, rest in ((self.loc, 0.0), (self.scale, 1.0)):
             # zip stops at the shorter one: another length is refused later
@@ -494,8 +494,8 @@ class Event:
             column = x[..., i]
             if levels is not None and not bool(((column == column.round()) & (column >= 0) & (column < levels)).all()):
                 raise InvalidInput(
-                    f"{what} has values in [{float(column.min()):g}, {float(column.max()):g}] in column {i}, expected integers in"
-                    f" [0, {levels - 1}]: "
+                    f"{what} has values in [{float(column.min()):g}, {float(column.max()):g}] in column {i}, expected integers"
+                    f" in [0, {levels - 1}]: "
                     + ("the pen is down (0), up (1), or the drawing over (2)" if self.is_drawing else "round")
                 )
         going_on = int((self.closed(x) != x).flatten(1).any(1).sum())

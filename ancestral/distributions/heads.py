@@ -27,8 +27,8 @@ HEADS = ("auto", "bernoulli", "softmax", "logistic-mixture", "gaussian-mixture",
 class Head:
     """From raw parameters, (..., `parameters`), to a batch of distributions of one entry each.
 
-    Real entries are modelled on the standardized scale of `Event.to_network`, those of mixed columns on their own; `log_prob`, `draw` and `point`
-    take and give whole data, on the event's own scale and measure. Use `make_head`.
+    Real entries are modelled on the standardized scale of `Event.to_network`, those of mixed columns on their own;
+    `log_prob`, `draw` and `point` take and give whole data, on the event's own scale and measure. Use `make_head`.
 
     Args:
         name: the head's name, one of `HEADS`.

@@ -56,7 +56,8 @@ class SkipLSTM(nn.Module):
         self.hidden = hidden
         with torch.no_grad():
             for lstm in self.lstms:
-                lstm.bias_ih_l0[hidden : 2 * hidden] = 1.0  # of the forget gates: a state is kept until there is reason not to
+                bias: Tensor = getattr(lstm, "bias_ih_l0")  # noqa: B009
+                bias[hidden : 2 * hidden] = 1.0  # of the forget gates: a state is kept until there is reason not to
 
     def forward(self, x: Tensor, source: Tensor | None = None) -> Tensor:
         """Return the units of all layers, (batch, t, layers * hidden).
@@ -69,7 +70,7 @@ class SkipLSTM(nn.Module):
         if self.window is not None and source is not None:
             h, seen = self._windowed(x, source)
             units, x = [self.dropout(h)], torch.cat((x, seen), dim=-1)
-        for lstm in list(self.lstms)[len(units) :]:
+        for lstm in self.lstms[len(units) :]:
             h, _ = lstm(torch.cat((x, units[-1]), dim=-1) if units else x)  # (b, t, hidden)
             units.append(self.dropout(h))
         return torch.cat(units, dim=-1)
@@ -90,18 +91,20 @@ class SkipLSTM(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Take one step of the first layer and of the window that it moves."""
         h, c = self._cell(0, torch.cat((x, w), dim=-1), h, c)
-        w, kappa = self.window(h, kappa, source)  # type: ignore[misc]
+        if self.window is not None:
+            w, kappa = self.window(h, kappa, source)
         return h, c, w, kappa
 
     def _cell(self, n: int, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         lstm = self.lstms[n]
-        return torch.lstm_cell(x, (h, c), lstm.weight_ih_l0, lstm.weight_hh_l0, lstm.bias_ih_l0, lstm.bias_hh_l0)
+        weights: list[Tensor] = [getattr(lstm, f"{name}_l0") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+        return torch.lstm_cell(x, (h, c), *weights)
 
     # Steps
 
     def start(self, n: int, source: Tensor | None = None) -> SkipMemory:
         """Return the memory before the first step of `n` sequences, given what the window looks at."""
-        like = self.lstms[0].weight_hh_l0
+        like = next(self.lstms[0].parameters())
         units = [(like.new_zeros(n, self.hidden), like.new_zeros(n, self.hidden)) for _ in self.lstms]
         if self.window is None:
             return SkipMemory(units)
@@ -118,10 +121,11 @@ class SkipLSTM(nn.Module):
         units: list[Tensor] = []
         for n, (hidden, cell) in enumerate(memory.units):
             if n == 0 and memory.source is not None:
-                h, c, *window = self._first(x, hidden, cell, *memory.window, memory.source)
-                for mine, new in zip(memory.window, window, strict=True):
-                    mine.copy_(new)
-                x = torch.cat((x, memory.window[0]), dim=-1)
+                w, kappa = memory.window
+                h, c, seen, now = self._first(x, hidden, cell, w, kappa, memory.source)
+                w.copy_(seen)
+                kappa.copy_(now)
+                x = torch.cat((x, w), dim=-1)
             else:
                 h, c = self._cell(n, torch.cat((x, units[-1]), dim=-1) if units else x, hidden, cell)
             hidden.copy_(h)

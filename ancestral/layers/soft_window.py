@@ -10,7 +10,7 @@ from ancestral.event import Event
 
 
 class SoftWindow(nn.Module):
-    r"""w_t = sum_u phi(t, u) c_u, phi(t, u) = sum_k alpha_k exp(-beta_k (kappa_{t,k} - u)^2), for symbols c_u as one-hot vectors.
+    r"""w_t = sum_u phi(t, u) c_u, phi(t, u) = sum_k alpha_k exp(-beta_k (kappa_{t,k} - u)^2), for symbols c_u, one-hot.
 
     (log alpha, log beta, log step) are linear in the units h_t, and kappa_t = kappa_{t-1} + step: the window never goes back.
 

@@ -155,6 +155,17 @@ def free(event: Event, x: Tensor) -> Tensor:
     return live & torch.tensor([n is None for n in event.columns or ()])
 
 
+def slice_of(log_density: Callable[[Tensor], Tensor], state: Tensor, entries: Tensor) -> Callable[[Tensor], Tensor]:
+    """Return a density of data as one of some entries alone, (n, entries), the others being as in `state`."""
+
+    def of_entries(y: Tensor) -> Tensor:
+        x = state.repeat(len(y), 1, 1)
+        x[:, entries] = y
+        return log_density(x)
+
+    return of_entries
+
+
 @contract(mixed)
 @pytest.mark.parametrize("scaled", [False, True], ids=["", "scaled"])
 @torch.no_grad()
@@ -169,12 +180,7 @@ def test_mixed_data_integrate_and_sum_to_1(case: Case, scaled: bool) -> None:
             entries = free(case.event, state[None])[0]
             long = free(case.event, samples)[:, entries].all(1)  # those that have these entries
 
-            def density_at(y: Tensor, state: Tensor = state, entries: Tensor = entries) -> Tensor:
-                x = state.repeat(len(y), 1, 1)
-                x[:, entries] = y
-                return density(model, condition)(x)
-
-            estimate, error = integral(density_at, samples[long][:, entries], n=10_000)
+            estimate, error = integral(slice_of(density(model, condition), state, entries), samples[long][:, entries], 10_000)
             total, variance = total + estimate, variance + error**2
         assert math.sqrt(variance) < 0.02, "the proposals do not cover the density: the estimate says nothing"
         assert abs(total - 1.0) < 5.0 * math.sqrt(variance)

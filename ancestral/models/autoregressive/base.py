@@ -250,7 +250,7 @@ class AutoregressiveModel(Model):
         return state.x.view(-1, *self.event.shape).to(self.event.dtype)
 
     def all_over(self, entry: int, value: Tensor) -> bool:
-        """Return whether sentences, whose entry (flat index) now got values, (batch,), are all over: nothing is left to draw."""
+        """Return whether sentences, whose entry (flat index) now got values, (batch,), are all over: nothing is left."""
         return self.event.can_end(entry) and bool((value == self.event.end_symbol).all())
 
     def choose_value(self, draws: Draws, entry: int, raw: Tensor) -> Tensor:

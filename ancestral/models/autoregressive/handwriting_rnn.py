@@ -23,10 +23,9 @@ STRONGEST = 0.9999
 class HandwritingRNN(AutoregressiveModel):
     r"""p(dx_t, dy_t, pen_t | before) = sum_k pi_k N(dx_t, dy_t; mu_k, sigma_k, rho_k) softmax(e)_{pen_t}, by an LSTM's units.
 
-    Entry by entry this is exactly p(dx) = sum_k pi_k N(dx; mu_xk, sigma_xk^2); p(dy | dx), a mixture with weights in proportion
-    to pi_k N(dx; mu_xk, sigma_xk^2), means mu_yk + rho_k sigma_yk (dx - mu_xk) / sigma_xk, and variances
-    sigma_yk^2 (1 - rho_k^2); and the pen, which depends on neither. After a point at which the pen says that the drawing is over,
-    all entries are certain.
+    Entry by entry this is exactly p(dx) = sum_k pi_k N(dx; mu_xk, sigma_xk^2); p(dy | dx), a mixture with weights in
+    proportion to pi_k N(dx; mu_xk, sigma_xk^2), means mu_yk + rho_k sigma_yk (dx - mu_xk) / sigma_xk, and variances
+    sigma_yk^2 (1 - rho_k^2); and the pen, which depends on neither. After a point whose pen says that the drawing is over, all entries are certain.
 
     Args:
         event: drawings (`Event.drawing`).
@@ -42,8 +41,8 @@ class HandwritingRNN(AutoregressiveModel):
         InvalidInput: if the event is no drawing, or an option is out of its range.
 
     References:
-        Generating Sequences With Recurrent Neural Networks (Graves, 2013), https://arxiv.org/abs/1308.0850. There the pen is up
-        or not (Bernoulli), and nothing says that a drawing is over; here a third state does. There are no peephole connections.
+        Generating Sequences With Recurrent Neural Networks (Graves, 2013), https://arxiv.org/abs/1308.0850. There the pen is
+        up or not (Bernoulli), and nothing says that a drawing is over; here a third state does. There are no peepholes.
 
     >>> model = HandwritingRNN(Event.drawing(5), hidden=8, components=2).eval()
     >>> x = model.sample(3, generator=torch.Generator().manual_seed(0))
@@ -56,7 +55,7 @@ class HandwritingRNN(AutoregressiveModel):
     takes = ("mixed",)
     sentences = True
     blind_spot = True  # the pen of a point does not depend on where the point is
-    training_defaults = {"learning_rate": 2e-3, "batch_size": 64, "clip": 10.0, "schedule": "cosine"}
+    training_defaults = {"learning_rate": 2e-3, "batch_size": 64, "clip": 100.0, "schedule": "cosine"}
     examples = (
         {"event": Event.drawing(2), "hidden": 4, "components": 2},
         {"event": Event.drawing(2), "condition": Event.label(2), "hidden": 4, "layers": 1, "components": 1},
@@ -101,7 +100,7 @@ class HandwritingRNN(AutoregressiveModel):
     # All points at once
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
-        counts, live = self._live(x)
+        live = self._live(x)
         longest = live.shape[1]
         y = self._predicted(x, condition, longest)  # (b, t, p)
         loc, scale = self._affine(y, slice(longest))
@@ -112,7 +111,7 @@ class HandwritingRNN(AutoregressiveModel):
 
     def log_prob(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
         condition = self.check_batch(x, condition)
-        _, live = self._live(x)
+        live = self._live(x)
         y = self._predicted(x, condition, live.shape[1])[live]  # (points, p): those after an end are certain
         row, place = live.nonzero(as_tuple=True)
         points = x[:, : live.shape[1]][live].to(y.dtype)  # (points, 3)
@@ -120,14 +119,14 @@ class HandwritingRNN(AutoregressiveModel):
         entries = self.head(self._entries(y, points[:, 0], loc, scale)).log_prob(points).sum(1)
         return entries.new_zeros(len(x)).index_add(0, row, entries)
 
-    def _live(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the points of each drawing, (batch,), and which points there are, (batch, longest).
+    def _live(self, x: Tensor) -> Tensor:
+        """Return which points of drawings there are, (batch, longest).
 
         The longest decides the shape of what follows, so a GPU is waited for; padding would cost more.
         """
         counts = self.event.counted(x) // self.event.shape[1]
         longest = int(counts.max()) if len(x) else 0
-        return counts, torch.arange(longest, device=x.device) < counts[:, None]
+        return torch.arange(longest, device=x.device) < counts[:, None]
 
     def _predicted(self, x: Tensor, condition: Tensor | None, points: int) -> Tensor:
         """Return the network's outputs at the first points of drawings, (batch, points, outputs), of 32 bits or more."""

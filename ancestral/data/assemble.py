@@ -19,7 +19,7 @@ from ancestral.errors import InvalidInput
 from ancestral.event import Event
 
 ROUNDED = (
-    "offsets are whole numbers: noise uniform on [-1/2, 1/2) added, to train anew at each reading, to other splits once, so that"
+    "offsets are whole numbers: noise uniform on [-1/2, 1/2) added, to train anew at each reading, to others once, so that"
     " the mean of log p over noise bounds the log-probability of the whole numbers from below"
 )
 HELD = 0.1

@@ -25,7 +25,8 @@ class HandwritingRNN(AutoregressiveModel):
 
     Entry by entry this is exactly p(dx) = sum_k pi_k N(dx; mu_xk, sigma_xk^2); p(dy | dx), a mixture with weights in
     proportion to pi_k N(dx; mu_xk, sigma_xk^2), means mu_yk + rho_k sigma_yk (dx - mu_xk) / sigma_xk, and variances
-    sigma_yk^2 (1 - rho_k^2); and the pen, which depends on neither. After a point whose pen says that the drawing is over, all entries are certain.
+    sigma_yk^2 (1 - rho_k^2); and the pen, which depends on neither. After a point whose pen says that the drawing is over, all
+    entries are certain.
 
     Args:
         event: drawings (`Event.drawing`).

@@ -1,5 +1,6 @@
 """Distributions of entries of which some are real and some are levels, in one batch: raw parameters say which is which."""
 
+import copy
 from dataclasses import dataclass
 
 import torch
@@ -82,6 +83,11 @@ class Mixed(Output):
 
     def from_noise(self, noise: Tensor) -> Tensor:
         return torch.where(self.real, self.mixture.from_noise(noise), self.whole.from_noise(noise[..., :1]))
+
+    def biased(self, bias: float) -> "Mixed":
+        other = copy.copy(self)
+        other.mixture = self.mixture.biased(bias)
+        return other
 
     @property
     def mean(self) -> Tensor:

@@ -122,6 +122,19 @@ class Output(Distribution):
             f"{type(self).__name__} is continuous: it has a density (log_prob), not a table of probabilities; model integers"
         )
 
+    def biased(self, bias: float) -> "Output":
+        """Return the distributions with smaller deviations, and weights that are sharper; mixtures of Gaussians only.
+
+        Args:
+            bias: b of `Sharpening`, 0 or more.
+
+        Raises:
+            Unsupported: if the output is no such mixture.
+        """
+        raise Unsupported(
+            f"a bias is for mixtures of Gaussians, such as handwriting-rnn's, and this is {type(self).__name__}: leave it out"
+        )
+
 
 class Bernoulli(Output):
     """P(x = 1) = sigmoid(logits).
@@ -321,6 +334,10 @@ class GaussianMixture(Output):
     def from_noise(self, noise: Tensor) -> Tensor:
         mean, log_scale = _pick_component(noise, self.logits, self.means, self.log_scales)
         return mean + torch.exp(log_scale) * torch.special.ndtri(_above_0(noise[..., 1])).to(mean.dtype)
+
+    def biased(self, bias: float) -> "GaussianMixture":
+        weights = (self.logits * (1.0 + bias),) if self.logits.shape[-1] > 1 else ()
+        return GaussianMixture(torch.cat((*weights, self.means, self.log_scales - bias), dim=-1), bounded=False)
 
     @property
     def mean(self) -> Tensor:

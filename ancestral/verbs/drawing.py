@@ -45,6 +45,7 @@ class DrawOptions:
     temperature: float = 1.0
     top_k: int | None = None
     top_p: float | None = None
+    bias: float = 0.0
     method: Method = "sequential"
     seed: int = 0
     batch_size: int | None = None
@@ -60,7 +61,7 @@ class DrawOptions:
     @property
     def sharpening(self) -> Sharpening:
         """What is done to the distribution of each entry."""
-        return Sharpening(self.temperature, self.top_k, self.top_p)
+        return Sharpening(self.temperature, self.top_k, self.top_p, self.bias)
 
 
 @dataclass(frozen=True)

@@ -29,9 +29,8 @@ CAPTION = (48, 15)
 def samples(event: Event, x: Tensor, path: Path | str, names: tuple[str, ...] = ()) -> None:
     """Draw data of any event and write the picture; its format follows from the suffix.
 
-    Images and drawings make a grid, sounds their spectrograms, text is printed.
-    Tables of real numbers make a histogram (1 entry), a
-    scatter plot (2) or a corner plot of the first six entries; any other data make a map with one row for each datum.
+    Images and drawings make a grid, sounds their spectrograms, text is printed. Tables of real numbers make a histogram (1
+    entry), a scatter plot (2) or a corner plot of the first six entries; any other data make a map, with a row for each.
 
     Args:
         event: what a datum is.

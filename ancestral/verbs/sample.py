@@ -67,7 +67,8 @@ def sample(
         top_k: values of an entry that can be drawn, the likeliest ones; all where None.
         top_p: the fewest values of an entry can be drawn that have this probability together; all where None.
         bias: above 0 makes the mixtures of Gaussians of real entries narrower, exp(bias) times, and their weights sharper:
-            draws are tidier, and not from the model's distribution any more. Autoregressive models of real entries or of drawings.
+            draws are tidier, and not from the model's distribution any more. Autoregressive models of real entries and of
+            drawings.
         method: sequential (one entry after another) or parallel (all at once, again and again, until nothing changes):
             the same data at another cost.
         seed: seed of the draws; the same seed gives the same data on the same kind of device.

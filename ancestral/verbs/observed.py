@@ -99,5 +99,6 @@ def check_observed(event: Event, x: Tensor | NDArray[Any], observed: Tensor | ND
         )
     mask = mask.expand(x.shape)
     x = torch.where(mask, x, torch.zeros((), dtype=x.dtype))
-    event.check(x, "the observed part of x")
+    # What is not observed after an end that is, follows from it.
+    event.check(torch.where(mask, x, event.closed(x)), "the observed part of x")
     return x.to(event.dtype), mask

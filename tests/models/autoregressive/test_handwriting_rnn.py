@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
 
+import ancestral
 from ancestral.errors import InvalidInput
 from ancestral.event import Event
 from ancestral.models.autoregressive.base import AutoregressiveModel
@@ -90,6 +91,23 @@ def test_drawing_stops_when_all_are_over(monkeypatch: pytest.MonkeyPatch) -> Non
     x = model.sample(5, generator=torch.Generator().manual_seed(0))
     model.event.check(x)
     assert len(steps) == int(model.event.counted(x).max()) < 150
+
+
+def test_drawings_are_completed_as_they_began() -> None:
+    event = Event.drawing(4)
+    model, x = moved(HandwritingRNN(event, hidden=5, components=2)), drawings(event, 5).float()
+    x[0, 0, 2] = 2.0
+    x = event.closed(x)
+    begun = torch.zeros(4, 3, dtype=torch.bool)
+    begun[0] = True
+    found = ancestral.complete(model, x, begun, n=3).x  # (5, 3, 4, 3)
+    event.check(found.flatten(0, 1))
+    assert torch.equal(found[:, :, 0], x[:, None, 0].expand(-1, 3, -1))
+    assert torch.equal(found[0], x[:1].expand(3, -1, -1))
+    assert len({tuple(row) for row in found[1].flatten(1).tolist()}) == 3 or bool(x[1, 0, 2] == 2.0)
+    bad = torch.tensor([[[1.0, 1.0, 2.0], [1.0, 1.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]])
+    with pytest.raises(InvalidInput, match="go on after they are over"):
+        ancestral.complete(model, bad, torch.ones(4, 3, dtype=torch.bool).tril(0) | begun)
 
 
 def written(text: Tensor, seed: int) -> Tensor:

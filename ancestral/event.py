@@ -21,13 +21,17 @@ from ancestral.pcm import PCM
 
 IMAGE_AXES = ("channel", "height", "width")
 SEQUENCE_AXES = ("time",)
+DRAWING_AXES = ("point", "column")
+PEN = ("down", "up", "over")
+"""What the pen does after a point, by the level of its column."""
 
 
 @dataclass(frozen=True)
 class Event:
     """The description of one datum: its shape, its axes and its support.
 
-    Use the constructors `binary`, `integers`, `real`, `tokens`, `sentences`, `audio`, `label` and `labels`.
+    Use the constructors `binary`, `integers`, `real`, `tokens`, `sentences`, `drawing`, `audio`, `label` and
+    `labels`.
 
     Args:
         shape: shape of one datum, without the batch axis.
@@ -38,7 +42,9 @@ class Event:
         encoding: sequences of tokens only: what the tokens mean.
         pcm: sounds only: the rate of the samples, and the amplitudes that levels stand for.
         classes: several labels only: the number of classes of each.
-        end: sequences only: whether the last level is an end symbol, after which every entry is one; see `sentences`.
+        end: sequences only: whether the last level is an end symbol, after which every entry is one; see `sentences`. Of
+            mixed columns, the last level of the last one: entries after it are zeros, in that column end symbols.
+        columns: data of mixed columns only: levels of each column of the last axis, None for a real one; `levels` is None.
 
     Raises:
         InvalidInput: if the parts contradict each other.
@@ -59,6 +65,7 @@ class Event:
     pcm: PCM | None = None
     classes: tuple[int, ...] | None = None
     end: bool = False
+    columns: tuple[int | None, ...] | None = None
 
     def __post_init__(self) -> None:
         # A frozen dataclass is normalized through object.__setattr__.
@@ -76,13 +83,18 @@ class Event:
         object.__setattr__(self, "axes", tuple(self.axes) or _default_axes(len(self.shape)))
         if len(self.axes) != len(self.shape):
             raise InvalidInput(f"got {len(self.axes)} axis names {self.axes} for shape {self.shape}")
+        if self.columns is not None:
+            self._check_columns(self.columns)
         for name in ("loc", "scale"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, self._checked(name, getattr(self, name)))
         if self.scale is not None and min(self.scale) <= 0:
             raise InvalidInput(f"scale must be positive, got a smallest value of {min(self.scale):g}")
-        if self.end and not (self.is_sequence and self.levels is not None):
-            raise InvalidInput(f"an end symbol is for sequences of whole numbers, got axes {self.axes}: use Event.sentences")
+        if self.end and not (self.is_sequence and self.levels is not None) and not (self.columns and self.columns[-1]):
+            raise InvalidInput(
+                f"an end symbol is for sequences of whole numbers and for drawings, got axes {self.axes}: use Event.sentences"
+                " or Event.drawing"
+            )
         if self.encoding is not None and not (self.is_sequence and self.levels == self.encoding.levels + self.end):
             raise InvalidInput(
                 f"an encoding of {self.encoding.levels} tokens needs an event of so many levels along the axis time, one more"
@@ -99,6 +111,18 @@ class Event:
                 f"labels of {self.classes} classes need two classes or more and one entry each, got shape {self.shape} and"
                 f" {self.levels} levels: use Event.labels"
             )
+
+    def _check_columns(self, columns: tuple[int | None, ...]) -> None:
+        fits = len(self.shape) == 2 and self.shape[-1] == len(columns) and self.levels is None
+        if not fits or None not in columns or not any(columns) or any(n is not None and n < 2 for n in columns):
+            raise InvalidInput(
+                f"columns {columns} need an event of shape (rows, {len(columns)}), real and whole ones among them, these of"
+                f" two levels or more; got shape {self.shape} and {self.levels} levels: use Event.drawing"
+            )
+        for values, rest in ((self.loc, 0.0), (self.scale, 1.0)):
+            # zip stops at the shorter one: another length is refused later
+            if any(n is not None and v != rest for v, n in zip(values or (), columns * self.shape[0], strict=False)):
+                raise InvalidInput(f"columns of whole numbers are not scaled, got another loc or scale than {rest:g} for one")
 
     def _checked(self, name: str, values: Sequence[float]) -> tuple[float, ...]:
         if self.levels is not None:
@@ -184,6 +208,31 @@ class Event:
         return cls((length,), count + 1, SEQUENCE_AXES, encoding=encoding, end=True)
 
     @classmethod
+    def drawing(cls, points: int, loc: Sequence[float] | None = None, scale: Sequence[float] | None = None) -> "Event":
+        """Drawings of up to `points` points (dx, dy, pen), in one shape: offsets are real, the pen is 0, 1 or 2.
+
+        The offset leads from the point before to this one; after it the pen stays down (0), is lifted (1), or the drawing is
+        over (2), and all points that follow are (0, 0, 2). A drawing of `points` points may do without a 2: the bound ends it.
+        log p is a density in the offsets, on their own scale, and a probability in the pen.
+
+        Args:
+            points: of the longest drawing.
+            loc: of dx and dy, subtracted before a network; zeros where None.
+            scale: of dx and dy, positive; ones where None.
+
+        >>> event = Event.drawing(3)
+        >>> print(event)
+        drawings of up to 3 points
+        >>> event.check(torch.tensor([[[1.5, 0.0, 0.0], [2.0, -1.0, 2.0], [0.0, 0.0, 2.0]]]))
+        >>> event.check(torch.tensor([[[1.5, 0.0, 2.0], [2.0, -1.0, 0.0], [0.0, 0.0, 0.0]]]))
+        Traceback (most recent call last):
+        ancestral.errors.InvalidInput: x has 1 of 1 drawings that go on after they are over (pen 2), ...
+        """
+        offsets = None if loc is None else (*loc, 0.0) * points
+        scales = None if scale is None else (*scale, 1.0) * points
+        return cls((points, 3), None, DRAWING_AXES, offsets, scales, end=True, columns=(None, None, len(PEN)))
+
+    @classmethod
     def audio(cls, length: int, pcm: PCM) -> "Event":
         """A sound of `length` samples; `event.pcm` gives amplitudes and the rate.
 
@@ -229,6 +278,18 @@ class Event:
         return self.levels == 2
 
     @property
+    def kind(self) -> str:
+        """What entries are: binary, integer, real, or mixed, by column."""
+        if self.columns is not None:
+            return "mixed"
+        return "real" if self.levels is None else "binary" if self.is_binary else "integer"
+
+    @property
+    def is_drawing(self) -> bool:
+        """Whether the data are points of a pen; see `drawing`."""
+        return self.axes == DRAWING_AXES and self.columns == (None, None, len(PEN))
+
+    @property
     def is_image(self) -> bool:
         """Whether the axes are channel, height, width."""
         return self.axes == IMAGE_AXES
@@ -245,7 +306,7 @@ class Event:
 
     @property
     def support(self) -> constraints.Constraint:
-        """The support of one entry, in the terms of `torch.distributions.constraints`."""
+        """The support of one entry, in the terms of `torch.distributions.constraints`; of mixed columns, of a real one."""
         if self.levels is None:
             return constraints.real
         return constraints.boolean if self.levels == 2 else constraints.integer_interval(0, self.levels - 1)
@@ -259,14 +320,36 @@ class Event:
 
     @property
     def end_symbol(self) -> int:
-        """The level that ends a sequence.
+        """The level that ends a sequence; of a drawing, of its pen.
 
         Raises:
             InvalidInput: if the event has none.
         """
         if not self.end:
             raise InvalidInput(f"{self} has no end symbol: use Event.sentences")
-        return (self.levels or 0) - 1
+        return ((self.levels if self.columns is None else self.columns[-1]) or 0) - 1
+
+    def can_end(self, entry: int) -> bool:
+        """Return whether an entry (flat index) can hold the end symbol."""
+        return self.end and (self.columns is None or (entry + 1) % len(self.columns) == 0)
+
+    def ended(self, like: Tensor) -> Tensor:
+        """Return what entries are after an end, (numel,), of the type and device of `like`.
+
+        >>> Event.drawing(2).ended(torch.zeros(1))
+        tensor([0., 0., 2., 0., 0., 2.])
+        """
+        rest = torch.zeros(self.shape, dtype=like.dtype, device=like.device)
+        (rest if self.columns is None else rest[:, -1]).fill_(self.end_symbol)
+        return rest.flatten()
+
+    def entry(self, index: int) -> "Event":
+        """Return the event of a single entry (flat index), without scale and meaning.
+
+        >>> print(Event.drawing(4).entry(0), "-", Event.drawing(4).entry(5))
+        scalar real - scalar 3 levels
+        """
+        return Event((), self.levels if self.columns is None else self.columns[index % len(self.columns)])
 
     def lengths(self, x: Tensor) -> Tensor:
         """Return how many entries of each datum come before its end, (batch,); all of them where there is no end symbol.
@@ -279,6 +362,9 @@ class Event:
         """
         if not self.end:
             return torch.full((len(x),), x[:1].numel() or self.numel, device=x.device)
+        if self.columns is not None:
+            points = (x[..., -1] != self.end_symbol).long().cumprod(1).sum(1)  # before the one that is the last
+            return (points * len(self.columns) + len(self.columns) - 1).clamp(max=self.numel)
         return (x.flatten(1) != self.end_symbol).long().cumprod(1).sum(1)
 
     def counted(self, x: Tensor) -> Tensor:
@@ -301,7 +387,7 @@ class Event:
         return x[: int(self.lengths(x[None])[0])]
 
     def closed(self, x: Tensor) -> Tensor:
-        """Return `x` with each sequence filled up with end symbols after its first one; `x` itself where there is none.
+        """Return `x` with each sequence filled up after its first end symbol; `x` itself where there is none.
 
         Args:
             x: (batch, *shape), values in the support of the entries.
@@ -311,6 +397,9 @@ class Event:
         """
         if not self.end:
             return x
+        if self.columns is not None:
+            after = torch.arange(self.numel, device=x.device) >= self.counted(x)[:, None]
+            return torch.where(after.view(x.shape), self.ended(x).view(self.shape), x)
         after = torch.arange(x.shape[1], device=x.device) >= self.lengths(x)[:, None]
         return x.masked_fill(after, self.end_symbol)
 
@@ -337,7 +426,11 @@ class Event:
         entries = {None: "real", 2: "binary"}.get(self.levels, f"{self.levels} levels")
         if self.encoding is not None:
             entries = f"{self.encoding.level} tokens of {self.levels} levels"
-        if self.end:
+        if self.is_drawing:
+            return f"drawings of up to {self.shape[0]} points"
+        if self.columns is not None:
+            entries = f"of columns {', '.join('real' if n is None else f'{n} levels' for n in self.columns)}"
+        if self.end and self.columns is None:
             what = "symbols" if self.encoding is None else f"{self.encoding.level} tokens"
             return f"up to {self.numel} {what}, of {self.levels} levels with the end"
         if self.pcm is not None:
@@ -372,6 +465,9 @@ class Event:
             raise InvalidInput(
                 f"{what} holds {count} NaN or infinite values, expected finite numbers: drop or impute them first"
             )
+        if self.columns is not None:
+            self._check_mixed(x, what, self.columns)
+            return
         if self.levels is None:
             return
         low, high = float(x.min()), float(x.max())
@@ -393,6 +489,22 @@ class Event:
                     f"{what} has the label {int(x[:, i].max())} in place {i}, expected 0 to {classes - 1}: give one of those"
                 )
 
+    def _check_mixed(self, x: Tensor, what: str, columns: tuple[int | None, ...]) -> None:
+        for i, levels in enumerate(columns):
+            column = x[..., i]
+            if levels is not None and not bool(((column == column.round()) & (column >= 0) & (column < levels)).all()):
+                raise InvalidInput(
+                    f"{what} has values in [{float(column.min()):g}, {float(column.max()):g}] in column {i}, expected integers"
+                    f" in [0, {levels - 1}]: "
+                    + ("the pen is down (0), up (1), or the drawing over (2)" if self.is_drawing else "round")
+                )
+        going_on = int((self.closed(x) != x).flatten(1).any(1).sum())
+        if going_on:
+            raise InvalidInput(
+                f"{what} has {going_on} of {len(x)} drawings that go on after they are over (pen {self.end_symbol}), expected"
+                " nothing but zeros and that pen there: fill them up so"
+            )
+
     def check_shape(self, x: Tensor, what: str = "x") -> None:
         """Raise unless `x` has the shape (batch, *shape).
 
@@ -410,7 +522,8 @@ class Event:
 
     # The data's measure
 
-    def _affine(self, like: Tensor) -> tuple[Tensor, Tensor]:
+    def affine(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Return loc and scale of real events, (*shape,) each, of the type and device of `like`: zeros and ones where none."""
         # Made once per type and device: a copy per training step costs more than the step's arithmetic.
         made: dict[tuple[torch.dtype, torch.device], tuple[Tensor, Tensor]] = self.__dict__.setdefault("_made", {})
         key = (like.dtype, like.device)
@@ -430,7 +543,7 @@ class Event:
         Returns:
             (*shape,), nats.
         """
-        return torch.log(self._affine(like)[1])
+        return torch.log(self.affine(like)[1])
 
     def to_network(self, x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
         """Return `x` as network input: {0, 1} for binary, [-1, 1] for integer, standardized for real events.
@@ -449,7 +562,7 @@ class Event:
         if self.levels is None:
             if self.loc is None and self.scale is None:
                 return x
-            loc, scale = self._affine(x)
+            loc, scale = self.affine(x)
             return (x - loc) / scale
         return x if self.levels == 2 else x * (2.0 / (self.levels - 1)) - 1.0
 
@@ -463,8 +576,12 @@ class Event:
             (batch, *shape); of type `dtype` for discrete events, of `y`'s own type for real ones.
         """
         if self.levels is None:
-            loc, scale = self._affine(y)
-            return y * scale + loc
+            loc, scale = self.affine(y)
+            x = y * scale + loc
+            for i, levels in enumerate(self.columns or ()):
+                if levels is not None:
+                    x[..., i] = x[..., i].round().clamp(0, levels - 1)
+            return x
         value = y if self.levels == 2 else (y + 1.0) * ((self.levels - 1) / 2.0)
         return value.round().clamp(0, self.levels - 1).to(self.dtype)
 
@@ -567,6 +684,8 @@ class Event:
             fields["classes"] = list(self.classes)
         if self.end:
             fields["end"] = True
+        if self.columns is not None:
+            fields["columns"] = list(self.columns)
         return fields
 
     @classmethod
@@ -587,6 +706,7 @@ class Event:
                 PCM.from_json(fields["pcm"]) if fields.get("pcm") is not None else None,
                 tuple(fields["classes"]) if fields.get("classes") is not None else None,
                 _truth(fields.get("end", False)),
+                tuple(fields["columns"]) if fields.get("columns") is not None else None,
             )
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidInput(f"not the description of an event ({error}): {str(fields)[:200]}") from error

@@ -62,6 +62,11 @@ PICTURES = {
     "rnade": Picture("uci/energy", training={"epochs": 100}),
     "pixelcnn": Picture("digits", options={"channels": 32, "layers": 4}, training={"epochs": 30}, condition="label"),
     "gated-pixelcnn": Picture("digits", options={"channels": 32, "layers": 4}, training={"epochs": 30}, condition="label"),
+    "handwriting-rnn": Picture(
+        "kanji-strokes",
+        options={"hidden": 128, "components": 10},
+        training={"epochs": 2, "batch_size": 32, "learning_rate": 4e-3},
+    ),
     "vae": Picture("binarized-mnist", training={"epochs": 8}),
     "realnvp": Picture("digits", training={"epochs": 20}),
     "gan": Picture("mnist", training={"epochs": 8}, condition="label"),

@@ -382,3 +382,47 @@ def test_sentences_survive_json() -> None:
 def test_only_sequences_of_whole_numbers_end(event: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput, match=r"use Event\.sentences"):
         Event(**event, end=True)
+
+
+# Drawings
+
+
+def test_drawings_are_closed_counted_and_told_in_json():
+    event = Event.drawing(3, (1.0, 2.0), (3.0, 4.0))
+    assert Event.from_json(event.to_json()) == event
+    assert (event.kind, event.dtype, event.discrete, event.end_symbol) == ("mixed", torch.float32, False, 2)
+    x = torch.tensor([[[1.0, 1.0, 0.0], [1.0, 1.0, 2.0], [5.0, 5.0, 0.0]], [[1.0, 1.0, 1.0]] * 3, [[1.0, 1.0, 2.0]] * 3])
+    assert event.lengths(x).tolist() == [5, 9, 2]
+    assert event.counted(x).tolist() == [6, 9, 3]
+    closed = event.closed(x)
+    event.check(closed)
+    assert closed[0, 2].tolist() == [0.0, 0.0, 2.0]
+    assert torch.equal(closed[1], x[1])
+    with pytest.raises(InvalidInput, match="2 of 3 drawings that go on after they are over"):
+        event.check(x)
+
+
+def test_only_the_offsets_of_a_drawing_are_scaled():
+    event = Event.drawing(2, (1.0, 2.0), (3.0, 4.0))
+    x = torch.tensor([[[4.0, 6.0, 1.0], [1.0, 2.0, 2.0]]])
+    y = event.to_network(x)
+    assert y.tolist() == [[[1.0, 1.0, 1.0], [0.0, 0.0, 2.0]]]
+    assert torch.equal(event.from_network(y), x)
+    assert event.from_network(y + 0.4)[..., 2].tolist() == [[1.0, 2.0]]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"shape": (2, 3), "columns": (None, None)},
+        {"shape": (2, 2), "columns": (None, None)},
+        {"shape": (2, 2), "columns": (3, 3)},
+        {"shape": (2, 2), "columns": (None, 1)},
+        {"shape": (2, 2), "columns": (None, 3), "levels": 3},
+        {"shape": (1, 2), "columns": (None, 3), "scale": (1.0, 2.0)},
+        {"shape": (1, 2), "columns": (3, None), "end": True},
+    ],
+)
+def test_columns_that_fit_nothing_are_refused(wrong):
+    with pytest.raises(InvalidInput):
+        Event(**wrong)

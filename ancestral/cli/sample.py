@@ -5,10 +5,13 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import torch
 from jsonargparse import Namespace
+from torch import Tensor
 
 from ancestral.cli.parsing import add_verb, add_weights, arguments, make_parser, parse
 from ancestral.cli.warning_lines import warnings_as_lines
+from ancestral.data.files import read_npy
 from ancestral.errors import InvalidInput
 from ancestral.files import check_writable
 from ancestral.models.base import Model
@@ -39,7 +42,12 @@ def run(argv: Sequence[str]) -> int:
     parser.add_argument("-n", "--count", type=int, help=f"number of data ({COUNT}; of text 1)")
     parser.add_argument("-o", "--output", type=str, help=f"file to write ({PICTURE}; text is printed): {', '.join(OUTPUTS)}")
     parser.add_argument("--prompt", type=str, metavar="TEXT", help="what text begins with, for models of text")
-    parser.add_argument("--prompt-file", type=str, metavar="FILE", help="the same from a file, as it is; - for standard input")
+    parser.add_argument(
+        "--prompt-file",
+        type=str,
+        metavar="FILE",
+        help="the same from a file, as it is; - for standard input; of drawings an .npy file of points",
+    )
     parser.add_argument("--stream", action="store_true", help="print text piece by piece as it is drawn")
     parser.add_argument(
         "--condition",
@@ -67,8 +75,8 @@ def run(argv: Sequence[str]) -> int:
     return 0
 
 
-def _prompt(config: Namespace) -> str | bytes | None:
-    """Return the prompt, where there is one.
+def _prompt(config: Namespace) -> str | bytes | Tensor | None:
+    """Return the prompt, where there is one: text, or the numbers of an .npy file.
 
     Raises:
         InvalidInput: if it is given twice.
@@ -78,6 +86,8 @@ def _prompt(config: Namespace) -> str | bytes | None:
         return None if text is None else str(text)
     if text is not None:
         raise InvalidInput("got both --prompt and --prompt-file: give one of them")
+    if Path(file).suffix == ".npy":
+        return torch.from_numpy(read_npy(Path(file)).copy())
     return sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
 
 
@@ -90,14 +100,14 @@ def _check_stream(config: Namespace) -> None:
         raise InvalidInput(f"--stream draws entry by entry, got --method {config.method}: leave one of them out")
 
 
-def _stream(model: Model, config: Namespace, prompt: str | bytes | None) -> list[str]:
+def _stream(model: Model, config: Namespace, prompt: str | bytes | Tensor | None) -> list[str]:
     """Print a text as it is drawn, and return what is to be said of it."""
     chosen = {name: value for name, value in arguments(config, stream_text).items() if name not in ("prompt", "progress")}
     _print(stream_text(model, prompt, **chosen))
     return _inexact(str(DrawOptions(**arguments(config, DrawOptions)).sharpening))
 
 
-def _draw(model: Model, config: Namespace, prompt: str | bytes | None) -> list[str]:
+def _draw(model: Model, config: Namespace, prompt: str | bytes | Tensor | None) -> list[str]:
     """Draw data, write or print them, and return what is to be said of them."""
     encoding = model.event.encoding
     output = config.get("output")

@@ -181,7 +181,9 @@ def _asked_levels(asked: Any) -> int | None:
         return 2
     if isinstance(asked, int | str) and not isinstance(asked, bool) and str(asked).isdigit() and int(asked) >= 2:
         return int(asked)
-    raise InvalidInput(f"event= takes 'binary', 'real', a number of levels from 2, or an Event; got {asked!r}")
+    raise InvalidInput(
+        f"event= takes 'binary', 'real', a number of levels from 2, or an Event, and 'drawing' for an .npy of one; got {asked!r}"
+    )
 
 
 def _axes(shape: tuple[int, ...]) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """Material to data: hold out what has no split yet, put values on their event, standardize, record."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,15 @@ from ancestral.data.arrays import chunks, describe
 from ancestral.data.base import ArraySplit, Data, Split, Subset, Transform
 from ancestral.data.conditions import condition_of
 from ancestral.data.material import Material, Options, refuse_unused
+from ancestral.data.strokes import fitted_drawings, undo_rounding
 from ancestral.data.values import values_of
 from ancestral.errors import InvalidInput
 from ancestral.event import Event
 
+ROUNDED = (
+    "offsets are whole numbers: noise uniform on [-1/2, 1/2) added, to train anew at each reading, to others once, so that"
+    " the mean of log p over noise bounds the log-probability of the whole numbers from below"
+)
 HELD = 0.1
 """Share of the data held out as validation, and as test, where the source has no such split and none is asked for."""
 
@@ -34,11 +40,15 @@ def assemble(name: str, material: Material, options: Options) -> Data:
     labels, condition, classes = (None, None, None)
     if options.condition is not None or material.condition is not None:
         labels, condition, classes = condition_of(material, options.condition_columns)
-    x, event = describe(material.x, options.event, material.levels, material.axes, what)
+    if material.event is not None and options.event not in (None, "drawing", material.event):
+        raise InvalidInput(f"event= is {options.event}, but {what} is {material.event}: leave it out")
+    x, event = describe(material.x, material.event or options.event, material.levels, material.axes, what)
     for split, found in (labels or {}).items():
         if len(found) != len(x[split]):
             raise InvalidInput(f"{what} has {len(x[split])} data and {len(found)} conditions in {split}: give one for each")
     values = values_of(event, options, material.invert, what)
+    if material.rounded:
+        values = replace(values, draw=undo_rounding(event), steps=(*values.steps, ROUNDED))
 
     rows, carved = _split_rows(x, material, options)
     if options.limit is not None:
@@ -69,7 +79,7 @@ def assemble(name: str, material: Material, options: Options) -> Data:
 
     event, steps = values.event, [*material.steps, *values.steps]
     if options.standardize and event.levels is None and event.loc is None and event.scale is None:
-        event = fitted(event, splits["train"])
+        event = (fitted_drawings if event.is_drawing else fitted)(event, splits["train"])
         steps.append("loc and scale of the event: mean and standard deviation of each entry over train (data are unchanged)")
     if condition is not None and condition.levels is None and labels is not None:
         base, index = rows["train"]

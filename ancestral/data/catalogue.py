@@ -209,6 +209,20 @@ KNOWN: tuple[Known, ...] = (
         ("multi30k/train.parquet", "multi30k/validation.parquet", "multi30k/test.parquet"),
     ),
     Known(
+        "kanji-strokes",
+        "10,000 kanji of few points as strokes of a pen (KanjiVG), 600 for validation, 500 for test",
+        "drawings of up to 88 points",
+        file,
+        ("strokes/short_kanji.npz",),
+    ),
+    Known(
+        "omniglot-strokes",
+        "Omniglot's characters as strokes of a pen, 30,000, 1,000 for validation, 1,000 for test",
+        "drawings of up to 157 points",
+        file,
+        ("strokes/omniglot_strokes.npz",),
+    ),
+    Known(
         "fsdd",
         "free spoken digits, 6 speakers at 8 kHz, mu-law, the first 0.75 s; test is recordings 0 to 4 of each digit and"
         " speaker, validation drawn from train; condition: label (the digit), speaker",

@@ -17,6 +17,7 @@ from ancestral.data.audio_files import find_sounds
 from ancestral.data.columnar import Rows
 from ancestral.data.images import SUFFIXES, find_images
 from ancestral.data.material import SPLIT_NAMES, Material, Options
+from ancestral.data.strokes import asks_drawing, from_drawing, from_strokes, holds_strokes
 from ancestral.data.text_files import Text, read_text
 from ancestral.errors import InvalidInput
 
@@ -170,6 +171,10 @@ def _files(files: dict[str, list[Path]], what: str, options: Options) -> Materia
                 f"{what} holds {len(flat)} npz files, expected one with the arrays train, valid and test: give one file"
             )
         material = _npz(flat[0], options)
+    elif asks_drawing(options):
+        if len(flat) > 1:
+            raise InvalidInput(f"{what} holds {len(flat)} npy files, expected one drawing: put several into an .npz file")
+        material = from_drawing(read_npy(flat[0]), what, options)
     else:
         material = from_arrays({"x" if len(flat) == 1 else path.stem: read_npy(path) for path in flat}, what)
     material.record = {**material.record, **cache.describe(flat)}
@@ -217,4 +222,6 @@ def _npz(path: Path, options: Options) -> Material:
         from ancestral.data import tables
 
         return tables.from_regression(arrays, str(path), options)
+    if holds_strokes(arrays):
+        return from_strokes(arrays, str(path), options)
     return from_arrays(arrays, str(path))

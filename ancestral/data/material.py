@@ -128,6 +128,8 @@ class Material:
         held: number of data to hold out as validation and test where the source has no such split and none is asked for.
         steps: what was done to the values while reading, in words.
         invert: exchange low and high values (omniglot's black ink on white paper).
+        event: what a datum is, where the source knows; then none can be asked for.
+        rounded: whether offsets of drawings were rounded to whole numbers, which reading them undoes.
         about: one line: what it is.
         record: JSON-able facts: where it came from.
     """
@@ -144,6 +146,8 @@ class Material:
     held: dict[str, float] = field(default_factory=dict)
     steps: list[str] = field(default_factory=list)
     invert: bool = False
+    event: Event | None = None
+    rounded: bool = False
     about: str = ""
     record: dict[str, Any] = field(default_factory=dict)
 

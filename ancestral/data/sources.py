@@ -70,7 +70,8 @@ def load(
         test: the same for test.
         seed: decides what is held out, what `limit` keeps, and what dynamic binarization draws once.
         limit: at most so many data of each split, drawn with `seed`; to try things out.
-        event: what the data are, where it is not to be inferred: "binary", "real", a number of levels, or an `Event`; of
+        event: what the data are, where it is not to be inferred: "binary", "real", a number of levels, or an `Event`;
+            "drawing" for an .npy file of one drawing, points (dx, dy, pen lifted after); of
             text and of sound, an `Event` with an encoding or with PCM, such as that of a trained model.
         binarize: 1 where x is at least this, in the units of the data; or "dynamic": P(1) = x / (levels - 1), drawn anew
             at each reading of train and once for the other splits.

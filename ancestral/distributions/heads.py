@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ancestral.distributions.mixed import IMPOSSIBLE, Mixed, MixedLayout
 from ancestral.distributions.outputs import (
     Bernoulli,
     Categorical,
@@ -18,35 +19,39 @@ from ancestral.distributions.outputs import (
 from ancestral.errors import InvalidInput
 from ancestral.event import Event
 
-HEADS = ("auto", "bernoulli", "softmax", "logistic-mixture", "gaussian-mixture")
-"""Names of the output heads; "auto" is bernoulli, softmax or gaussian-mixture, by the event's support."""
-
-IMPOSSIBLE = -10_000.0
-"""Log-probability of what cannot be: finite, also in half precision, so that no product of it is NaN."""
+HEADS = ("auto", "bernoulli", "softmax", "logistic-mixture", "gaussian-mixture", "mixed")
+"""Names of the output heads; "auto" is bernoulli, softmax, gaussian-mixture or mixed, by the event's support."""
 
 
 @dataclass(frozen=True)
 class Head:
     """From raw parameters, (..., `parameters`), to a batch of distributions of one entry each.
 
-    Real entries are modelled on the standardized scale of `Event.to_network`; `log_prob`, `draw` and `point`
-    take and give whole data, on the event's own scale and measure. Use `make_head`.
+    Real entries are modelled on the standardized scale of `Event.to_network`, those of mixed columns on their own;
+    `log_prob`, `draw` and `point` take and give whole data, on the event's own scale and measure. Use `make_head`.
 
     Args:
         name: the head's name, one of `HEADS`.
         parameters: raw parameters of one entry.
         build: from raw parameters to distributions of entries.
         event: what a datum is.
+        layout: of the head of mixed columns, where which parameters lie; None for the others.
     """
 
     name: str
     parameters: int
     build: Callable[[Tensor], Output]
     event: Event
+    layout: MixedLayout | None = None
 
     def __call__(self, raw: Tensor) -> Output:
         """Return the distributions that `raw`, (..., parameters), stands for."""
         return self.build(raw)
+
+    @property
+    def own_scale(self) -> bool:
+        """Whether values of the distributions are on the event's own scale."""
+        return self.event.discrete or self.event.columns is not None
 
     def log_prob(self, raw: Tensor, x: Tensor) -> Tensor:
         """Return log p of each entry of data, on the event's own measure.
@@ -58,7 +63,7 @@ class Head:
         Returns:
             (batch, *shape), nats.
         """
-        if self.event.discrete:
+        if self.own_scale:
             return self(raw).log_prob(x)
         y = self.event.to_network(x, torch.promote_types(raw.dtype, torch.float32))  # 16 bits would round the data
         return self(raw).log_prob(y) - self.event.log_scale(y)
@@ -104,14 +109,14 @@ class Head:
         """
         if self.name == "bernoulli":
             return like.new_full((1,), -IMPOSSIBLE if level else IMPOSSIBLE)
-        if self.name != "softmax":
+        if self.name not in ("softmax", "mixed"):
             raise InvalidInput(f"the head {self.name!r} cannot be sure of a value: use the softmax head")
-        raw = like.new_full((self.parameters,), IMPOSSIBLE)
+        raw = like.new_full((self.parameters if self.layout is None else self.layout.levels,), IMPOSSIBLE)
         raw[level] = 0.0
-        return raw
+        return raw if self.layout is None else self.layout.whole(raw)
 
     def _datum(self, value: Tensor) -> Tensor:
-        return (value if self.event.discrete else self.event.from_network(value)).to(self.event.dtype)
+        return (value if self.own_scale else self.event.from_network(value)).to(self.event.dtype)
 
 
 def make_head(event: Event, name: str = "auto", components: int = 10) -> Head:
@@ -133,6 +138,11 @@ def make_head(event: Event, name: str = "auto", components: int = 10) -> Head:
     if components < 1:
         raise InvalidInput(f"a mixture needs at least 1 component, got {components}")
     levels = event.levels
+    if event.columns is not None:
+        if name not in ("auto", "mixed"):
+            raise InvalidInput(f"the head {name!r} does not fit an event of {event}: use auto")
+        layout = MixedLayout(max(n for n in event.columns if n is not None), components)
+        return Head("mixed", layout.parameters, functools.partial(Mixed, layout=layout), event, layout)
     if name == "auto":
         name = "gaussian-mixture" if levels is None else "bernoulli" if levels == 2 else "softmax"
     if name == "gaussian-mixture" and levels is None:

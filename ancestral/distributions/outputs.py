@@ -122,6 +122,19 @@ class Output(Distribution):
             f"{type(self).__name__} is continuous: it has a density (log_prob), not a table of probabilities; model integers"
         )
 
+    def biased(self, bias: float) -> "Output":
+        """Return the distributions with smaller deviations, and weights that are sharper; mixtures of Gaussians only.
+
+        Args:
+            bias: b of `Sharpening`, 0 or more.
+
+        Raises:
+            Unsupported: if the output is no such mixture.
+        """
+        raise Unsupported(
+            f"a bias is for mixtures of Gaussians, such as handwriting-rnn's, and this is {type(self).__name__}: leave it out"
+        )
+
 
 class Bernoulli(Output):
     """P(x = 1) = sigmoid(logits).
@@ -295,6 +308,7 @@ class GaussianMixture(Output):
         raw: (*batch_shape, 3 * components): mixture logits, means, log standard deviations; or (*batch_shape, 2): mean
             and log standard deviation of a single component. Log deviations are bounded below, so that no component
             can shrink onto a datum without end.
+        bounded: whether log deviations are bounded here, by -7; else by whoever made them.
 
     References:
         Mixture Density Networks (Bishop, 1994), https://publications.aston.ac.uk/id/eprint/373/.
@@ -307,10 +321,10 @@ class GaussianMixture(Output):
     noises = 2  # the component, then its value
     MIN_LOG_SCALE = -7.0
 
-    def __init__(self, raw: Tensor) -> None:
+    def __init__(self, raw: Tensor, bounded: bool = True) -> None:
         super().__init__(raw.shape[:-1])
         self.logits, self.means, log_scales = _split_mixture(raw)
-        self.log_scales = log_scales.clamp(min=self.MIN_LOG_SCALE)
+        self.log_scales = log_scales.clamp(min=self.MIN_LOG_SCALE) if bounded else log_scales
 
     def log_prob(self, value: Tensor) -> Tensor:
         z = (value[..., None] - self.means) * torch.exp(-self.log_scales)
@@ -320,6 +334,10 @@ class GaussianMixture(Output):
     def from_noise(self, noise: Tensor) -> Tensor:
         mean, log_scale = _pick_component(noise, self.logits, self.means, self.log_scales)
         return mean + torch.exp(log_scale) * torch.special.ndtri(_above_0(noise[..., 1])).to(mean.dtype)
+
+    def biased(self, bias: float) -> "GaussianMixture":
+        weights = (self.logits * (1.0 + bias),) if self.logits.shape[-1] > 1 else ()
+        return GaussianMixture(torch.cat((*weights, self.means, self.log_scales - bias), dim=-1), bounded=False)
 
     @property
     def mean(self) -> Tensor:

@@ -1,4 +1,4 @@
-"""Sharpened distributions: temperature, top-k and nucleus, in place of what a model says."""
+"""Sharpened distributions: temperature, top-k, nucleus and bias, in place of what a model says."""
 
 import math
 from dataclasses import dataclass
@@ -14,18 +14,22 @@ from ancestral.errors import InvalidInput, Unsupported
 class Sharpening:
     r"""Makes likely values likelier: temperature first, then `top_k`, then `top_p`, each on what is left of the last.
 
-    At temperature T the probabilities are proportional to p(x = k)^(1 / T).
+    At temperature T the probabilities are proportional to p(x = k)^(1 / T). With a bias b a mixture of Gaussians has the
+    deviations s_i exp(-b), and weights in proportion to pi_i^(1 + b); levels are left as they are.
 
     Args:
         temperature: T, positive; 1 leaves the probabilities as they are, less sharpens them, more evens them out.
         top_k: values kept, the likeliest ones; all where None. Of equally likely values the lower are kept.
         top_p: the fewest values are kept whose probabilities sum to this or more, in (0, 1]; all where None.
+        bias: b, 0 or more, for mixtures of Gaussians.
 
     Raises:
         InvalidInput: if an option is out of range.
 
     References:
         The Curious Case of Neural Text Degeneration (Holtzman et al., 2020), https://arxiv.org/abs/1904.09751, for `top_p`.
+        Generating Sequences With Recurrent Neural Networks (Graves, 2013), https://arxiv.org/abs/1308.0850, for `bias`. There
+        a mixture is bivariate; here each of its two conditionals is sharpened as it is.
 
     >>> even = Categorical(torch.tensor([0.5, 0.3, 0.2]).log())
     >>> Sharpening(top_p=0.6)(even).log_pmf().exp()
@@ -35,10 +39,13 @@ class Sharpening:
     temperature: float = 1.0
     top_k: int | None = None
     top_p: float | None = None
+    bias: float = 0.0
 
     def __post_init__(self) -> None:
         if not (self.temperature > 0.0 and math.isfinite(self.temperature)):
             raise InvalidInput(f"temperature is {self.temperature:g}, expected a positive number; 1 is the model's own")
+        if not (self.bias >= 0.0 and math.isfinite(self.bias)):
+            raise InvalidInput(f"bias is {self.bias:g}, expected a number of 0 or more; 0 is the model's own")
         if self.top_k is not None and self.top_k < 1:
             raise InvalidInput(f"top_k is {self.top_k}, expected at least 1; leave it out to keep all values")
         if self.top_p is not None and not 0.0 < self.top_p <= 1.0:
@@ -47,6 +54,11 @@ class Sharpening:
     @property
     def exact(self) -> bool:
         """Whether the distributions stay as they are."""
+        return self._even and self.bias == 0.0
+
+    @property
+    def _even(self) -> bool:
+        """Whether tables of probabilities stay as they are."""
         return self.temperature == 1.0 and self.top_k is None and self.top_p in (None, 1.0)
 
     def __str__(self) -> str:
@@ -54,6 +66,7 @@ class Sharpening:
             "temperature": None if self.temperature == 1.0 else self.temperature,
             "top-k": self.top_k,
             "top-p": None if self.top_p == 1.0 else self.top_p,
+            "bias": self.bias or None,
         }
         return ", ".join(f"{name} {value:g}" for name, value in named.items() if value is not None)
 
@@ -61,9 +74,11 @@ class Sharpening:
         """Return the sharpened distributions; `output` itself where there is nothing to change.
 
         Raises:
-            Unsupported: if the output is continuous.
+            Unsupported: if the output is continuous, and more than a bias is asked for; or has no bias.
         """
-        if self.exact:
+        if self.bias:
+            output = output.biased(self.bias)
+        if self._even:
             return output
         logits = _table(output) / self.temperature
         if self.top_k is not None and self.top_k < logits.shape[-1]:

@@ -105,16 +105,16 @@ class Model(nn.Module):
             InvalidInput: naming what the model takes.
         """
         name = cls.name or cls.__name__
-        kind = "real" if event.levels is None else "binary" if event.is_binary else "integer"
+        kind = event.kind
         problem = ""
         if not event.shape:
             problem = "data of at least one axis"
-        elif event.end and not cls.sentences:
-            problem = "data of one length"
         elif cls.images_only and not event.is_image:
             problem = "images (channel, height, width)"
         elif kind not in cls.takes:
             problem = f"{' or '.join(cls.takes)} data"
+        elif event.end and not cls.sentences:
+            problem = "data of one length"
         if problem:
             raise InvalidInput(f"{name} takes {problem}, got {event} with axes {event.axes}{_takers(event, kind)}")
         if condition is not None and not cls.conditional:

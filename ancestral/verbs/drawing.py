@@ -45,6 +45,7 @@ class DrawOptions:
     temperature: float = 1.0
     top_k: int | None = None
     top_p: float | None = None
+    bias: float = 0.0
     method: Method = "sequential"
     seed: int = 0
     batch_size: int | None = None
@@ -60,7 +61,7 @@ class DrawOptions:
     @property
     def sharpening(self) -> Sharpening:
         """What is done to the distribution of each entry."""
-        return Sharpening(self.temperature, self.top_k, self.top_p)
+        return Sharpening(self.temperature, self.top_k, self.top_p, self.bias)
 
 
 @dataclass(frozen=True)
@@ -193,8 +194,9 @@ def one_by_one(
             previous = begin + entry
             if t >= first:
                 x[:, previous], known[:, previous] = drawn, True
-                if model.all_over(x[:, previous]):
-                    x[:, previous:stop], known[:, previous:stop] = model.event.end_symbol, True
+                if model.all_over(entry, x[:, previous]):
+                    x[:, previous:stop] = model.event.ended(x)[previous - begin : stop - begin]
+                    known[:, previous:stop] = True
                     yield x, known
                     break
             yield x, known

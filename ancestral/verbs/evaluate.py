@@ -44,7 +44,8 @@ class Evaluation:
         data: the name of the data.
         split: the split that was read.
         nats: mean negative log-likelihood per datum; None where the model has no likelihood.
-        bits_per_dim: the same in bits per entry of the datum; of sentences, per token, ends counted.
+        bits_per_dim: the same in bits per entry of the datum; of sentences, per token, ends counted; of drawings, per entry of
+            the points that there are.
         standard_error: of `nats` over the examples; None for a single one.
         kind: what the likelihood is: exact, lower bound, estimate (with samples), or none.
         count: examples read.
@@ -54,6 +55,7 @@ class Evaluation:
         perplexity: of text: e to the nats of a token.
         bits_per_byte: of text: bits for each byte of it, with what it takes to spell tokens that the model does not know.
         unit: what `bits_per_dim` is called: bits/sample of sounds.
+        nats_per_point: of drawings: nats of all of them for each of their points.
     """
 
     model: str
@@ -70,10 +72,12 @@ class Evaluation:
     perplexity: float | None = None
     bits_per_byte: float | None = None
     unit: str = "bits/dim"
+    nats_per_point: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON-able values; what data of some kinds have, only where there is some."""
         some = {"measures": self.measures, "perplexity": self.perplexity, "bits_per_byte": self.bits_per_byte}
+        some["nats_per_point"] = self.nats_per_point
         found = {name: value for name, value in asdict(self).items() if some.get(name, True)}
         return {name: value for name, value in found.items() if name != "unit" or value != "bits/dim"}
 
@@ -86,6 +90,7 @@ class Evaluation:
         unit = self.unit if self.perplexity is None else "bits/token"
         text = "" if self.bits_per_byte is None else f", {self.bits_per_byte:.4f} bits/byte"
         text += "" if self.perplexity is None else f", perplexity {self.perplexity:.2f}"
+        text += "" if self.nats_per_point is None else f", {self.nats_per_point:.4f} nats/point"
         return f"{where}: {_with_error(self.nats, self.standard_error)} nats, {bits} {unit}{text}, {self.kind}"
 
 
@@ -173,6 +178,11 @@ def evaluate(
         entries = part.tokens(count) / count
         perplexity = math.exp(nats / entries)
         bits_per_byte = _bits_per_byte(nats * count, part) if count == len(part) else None
+    by_point = None
+    if data.event.is_drawing and nats is not None:
+        columns = data.event.shape[1]
+        counted = sum(int(data.event.counted(part.batch(i)[0]).sum()) for i in torch.arange(count).split(1000))
+        entries, by_point = counted / count, nats * count * columns / counted
     bits = 1.0 / (entries * math.log(2.0))
     return Evaluation(
         model=subject.name,
@@ -189,6 +199,7 @@ def evaluate(
         measures={} if has_likelihood else {name: (m.mean, m.standard_error) for name, m in moments.items()},
         perplexity=perplexity,
         bits_per_byte=bits_per_byte,
+        nats_per_point=by_point,
     )
 
 

@@ -133,7 +133,7 @@ def open_data(data: Data | str | None, subject: Subject, options: dict[str, Any]
 
 def _load_for(event: Event, name: str, options: dict[str, Any]) -> Data:
     """Load data other than those that a model was trained on: text in the model's own tokens, if others are not asked for."""
-    if event.encoding is None or ENCODING & options.keys():
+    if (event.encoding is None and not event.is_drawing) or ENCODING & options.keys():
         return load(name, **options)
     try:
         return load(name, **options, event=event)
@@ -142,7 +142,7 @@ def _load_for(event: Event, name: str, options: dict[str, Any]) -> Data:
             data = load(name, **options)
         except InvalidInput:
             raise error from None
-        if data.event.encoding is not None:
+        if data.event.encoding is not None or data.event.is_drawing:
             raise
         return data  # no text: what it is in place of that is said by who compares
 
@@ -230,7 +230,8 @@ def same_space(a: Event, b: Event) -> bool:
     >>> same_space(Event.integers((4,), 256, ("time",)), Event.integers((4,), 256))
     True
     """
-    return (a.shape, a.levels, a.encoding, a.pcm, a.end) == (b.shape, b.levels, b.encoding, b.pcm, b.end)
+    one, other = ((e.shape, e.levels, e.columns, e.encoding, e.pcm, e.end) for e in (a, b))
+    return one == other
 
 
 def auto_batch_size(event: Event) -> int:

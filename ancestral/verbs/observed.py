@@ -99,8 +99,6 @@ def check_observed(event: Event, x: Tensor | NDArray[Any], observed: Tensor | ND
         )
     mask = mask.expand(x.shape)
     x = torch.where(mask, x, torch.zeros((), dtype=x.dtype))
-    if event.end:  # an observed end says what comes after it
-        after = ((x == event.end_symbol) & mask).cumsum(1) > 0
-        x = x.masked_fill(after & ~mask, event.end_symbol)
-    event.check(x, "the observed part of x")
+    # What is not observed after an end that is, follows from it.
+    event.check(torch.where(mask, x, event.closed(x)), "the observed part of x")
     return x.to(event.dtype), mask

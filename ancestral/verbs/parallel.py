@@ -59,7 +59,7 @@ def in_parallel(
         given = None if condition is None else condition[rows]
         raw = model.member_forward(member, forecast[:, place].view(-1, *shape), given)
         drawn = value(raw, noise[rows].view(*raw.shape[:-1], -1))
-        if not model.event.discrete:
+        if not model.head.own_scale:
             drawn = model.event.from_network(drawn)
         drawn = torch.where(known, forecast, drawn.flatten(1)[:, order].to(x.dtype))
         wrong = drawn != forecast

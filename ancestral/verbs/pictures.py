@@ -29,8 +29,8 @@ CAPTION = (48, 15)
 def samples(event: Event, x: Tensor, path: Path | str, names: tuple[str, ...] = ()) -> None:
     """Draw data of any event and write the picture; its format follows from the suffix.
 
-    Images make a grid, sounds their spectrograms, text is printed. Tables of real numbers make a histogram (1 entry), a
-    scatter plot (2) or a corner plot of the first six entries; any other data make a map with one row for each datum.
+    Images and drawings make a grid, sounds their spectrograms, text is printed. Tables of real numbers make a histogram (1
+    entry), a scatter plot (2) or a corner plot of the first six entries; any other data make a map, with a row for each.
 
     Args:
         event: what a datum is.
@@ -55,6 +55,10 @@ def samples(event: Event, x: Tensor, path: Path | str, names: tuple[str, ...] = 
         from ancestral.verbs.audio_pictures import spectrograms
 
         save_figure(spectrograms(x, event.pcm), path)
+    elif event.is_drawing:
+        from ancestral.verbs.stroke_pictures import drawings
+
+        save_figure(drawings(x, event), path)
     elif not event.discrete and len(event.shape) == 1:
         save_figure(corner_plot(x, names or tuple(f"{event.axes[0]} {i}" for i in range(event.numel))), path)
     else:

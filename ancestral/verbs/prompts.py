@@ -16,7 +16,9 @@ from ancestral.models.autoregressive.windows import Window, windows
 from ancestral.verbs.inputs import check_counts
 
 Prompt = str | bytes | Tensor | Sequence[float] | None
-"""What is given of data: text, for models of text; or the first entries, of all data (entries,) or of each (n, entries)."""
+"""What is given of data: text, for models of text; or the first entries, of all data (entries,) or of each (n, entries).
+
+Of drawings the first points, (points, 3) or (n, points, 3), with pens down (0) or lifted (1)."""
 SHOWN = 10
 """Unknown words or characters that are named."""
 
@@ -71,7 +73,7 @@ def make_course(model: AutoregressiveModel, n: int, prompt: Prompt = None, lengt
         return Course(model, event, torch.zeros(n, 0, dtype=event.dtype), ((0, 0, event.numel),))
     check_counts(length=length)
     what = "a prompt is" if prompt is not None else "a length is"
-    if len(event.shape) != 1:
+    if len(event.shape) != 1 and not event.is_drawing:
         raise Unsupported(
             f"{what} for data that are one entry after another, this {model.name} is of {event}: leave it out, or draw the"
             " rest of a datum with `complete`"
@@ -112,6 +114,8 @@ def _given(event: Event, n: int, prompt: Prompt) -> Tensor:
         given = torch.as_tensor([] if prompt is None else prompt)
     except (TypeError, ValueError, RuntimeError) as error:
         raise InvalidInput(f"the prompt is not made of numbers ({error}): give text, or the first entries of data") from error
+    if event.is_drawing and prompt is not None:
+        return _given_points(event, n, given)
     given = given.expand(n, -1) if given.dim() == 1 else given
     if given.dim() != 2 or len(given) != n:
         raise InvalidInput(
@@ -120,6 +124,23 @@ def _given(event: Event, n: int, prompt: Prompt) -> Tensor:
     if given.shape[1]:
         replace(event, shape=(given.shape[1],), loc=None, scale=None).check(given, "the prompt")
     return given.to("cpu", event.dtype)
+
+
+def _given_points(event: Event, n: int, given: Tensor) -> Tensor:
+    """Return the entries of the first points of drawings, (n, entries)."""
+    given = given[None] if given.dim() == 2 else given
+    if given.dim() != 3 or len(given) not in (1, n) or given.shape[2] != event.shape[1]:
+        raise InvalidInput(
+            f"the prompt has shape {tuple(given.shape)}, expected points (dx, dy, pen): (points, 3) for all drawings or"
+            f" ({n}, points, 3) for each"
+        )
+    if given.shape[1]:
+        Event.drawing(given.shape[1]).check(given, "the prompt")
+    if bool((given[..., 2] == event.end_symbol).any()):
+        raise InvalidInput(
+            f"the prompt has drawings that are over (pen {event.end_symbol}), after which nothing is drawn: give pens 0 and 1"
+        )
+    return given.flatten(1).to("cpu", event.dtype).expand(n, -1)
 
 
 # Text

@@ -34,6 +34,7 @@ def sample(
     temperature: float = 1.0,
     top_k: int | None = None,
     top_p: float | None = None,
+    bias: float = 0.0,
     method: Method = "sequential",
     seed: int = 0,
     batch_size: int | None = None,
@@ -57,13 +58,17 @@ def sample(
         n: number of data.
         condition: for conditional models: one for all (3), one for each ((n, *shape)), or "all" for each class in turn.
         prompt: what the data begin with: text, for models of text; or values of the first entries, (entries,) for all data
-            or (n, entries). Autoregressive models of data with one axis, that draw the first entry first.
+            or (n, entries); of drawings the first points, (points, 3) or (n, points, 3), such as a hand to go on in.
+            Autoregressive models of data with one axis and of drawings, that draw the first entry first.
         length: entries that are drawn after the prompt, of sequences; as many as the event has where None. Other data have
             the entries of the event in all.
         temperature: below 1 sharpens the conditionals of the entries, above 1 evens them out: other than 1, draws are not
             from the model's distribution any more. Discrete data and autoregressive models only, as `top_k` and `top_p`.
         top_k: values of an entry that can be drawn, the likeliest ones; all where None.
         top_p: the fewest values of an entry can be drawn that have this probability together; all where None.
+        bias: above 0 makes the mixtures of Gaussians of real entries narrower, exp(bias) times, and their weights sharper:
+            draws are tidier, and not from the model's distribution any more. Autoregressive models of real entries and of
+            drawings.
         method: sequential (one entry after another) or parallel (all at once, again and again, until nothing changes):
             the same data at another cost.
         seed: seed of the draws; the same seed gives the same data on the same kind of device.
@@ -86,6 +91,7 @@ def sample(
         temperature=temperature,
         top_k=top_k,
         top_p=top_p,
+        bias=bias,
         method=method,
         seed=seed,
         batch_size=batch_size,

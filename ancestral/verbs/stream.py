@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -84,14 +83,14 @@ def common_order(model: AutoregressiveModel) -> Tensor:
 
 
 def _stream(model: AutoregressiveModel, order: list[int], values: Iterable[Tensor], condition: Condition) -> Iterator[Tensor]:
-    entry_event = replace(model.event, shape=(), axes=(), loc=None, scale=None, encoding=None, pcm=None, end=False)
+    kinds = [model.event.entry(column) for column in range(len(model.event.columns or (None,)))]
     dtype = torch.promote_types(model.dtype, torch.float32)
     states: list[State] = []
     totals, previous = torch.zeros(0), None
     for t, value in enumerate(values):
         if t == len(order):
             raise InvalidInput(f"got more values than a datum's {len(order)} entries ({model.event}): start another stream")
-        entry_event.check(value, f"value {t}")
+        kinds[order[t] % len(kinds)].check(value, f"value {t}")
         if not states:
             given = conditions_for(model, len(value), condition)
             given = None if given is None else given.to(model.device)

@@ -122,7 +122,12 @@ def random_data(event: Event, n: int, seed: int = 1) -> Tensor:
     """Return `n` random data of any event, in its storage type."""
     if event.levels is not None:
         return filled(event, torch.randint(event.levels, (n, *event.shape), generator=generator(seed))).to(event.dtype)
-    return event.from_network(torch.randn(n, *event.shape, generator=generator(seed)))
+    noise = generator(seed)
+    x = event.from_network(torch.randn(n, *event.shape, generator=noise))
+    for i, levels in enumerate(event.columns or ()):
+        if levels is not None:
+            x[..., i] = torch.randint(levels, x.shape[:-1], generator=noise).float()
+    return event.closed(x)
 
 
 def all_states(event: Event) -> Tensor:
@@ -165,5 +170,7 @@ def repeat(condition: Tensor | None, n: int) -> Tensor | None:
 def standardized(case: Case) -> Case:
     """Return a real case whose event has an offset and a scale of its own for each entry."""
     d = case.event.numel
-    loc, scale = [0.5 * i - 1.0 for i in range(d)], [0.5 + 0.25 * i for i in range(d)]
-    return replace(case, event=Event.real(case.event.shape, loc, scale, case.event.axes))
+    whole = [n is not None for n in case.event.columns or (None,)] * d
+    loc = [0.0 if whole[i] else 0.5 * i - 1.0 for i in range(d)]
+    scale = [1.0 if whole[i] else 0.5 + 0.25 * i for i in range(d)]
+    return replace(case, event=replace(case.event, loc=tuple(loc), scale=tuple(scale)))

@@ -5,7 +5,7 @@ import torch
 from scipy.stats import chisquare
 from torch import Tensor
 
-from ancestral.errors import Unsupported
+from ancestral.errors import InvalidInput, Unsupported
 from ancestral.models.autoregressive.base import AutoregressiveModel
 from ancestral.verbs.drawing import DrawOptions
 from ancestral.verbs.sample import draw, sample
@@ -93,7 +93,24 @@ def test_after_a_prompt_a_datum_goes_on_as_it_would_have(case: Case) -> None:
         assert_same(case, for_all[2], x[2])
 
 
-@contract(lambda case: case.autoregressive and len(case.event.shape) > 1)
+@contract(lambda case: case.autoregressive and case.event.is_drawing)
+def test_after_a_prompt_a_drawing_goes_on_as_it_would_have(case: Case) -> None:
+    model, condition = case.build(dtype=torch.float64), case.conditions(9)
+    x = sample(model, 9, condition, seed=3)
+    live = x[:, 0, 2] < case.event.end_symbol
+    rows = live.nonzero()[:, 0].tolist()
+    assert rows, "all drawings are over at once: nothing is shown"
+    for i in rows:
+        rest = sample(model, 9, condition, seed=3, prompt=x[i, :1], batch_size=2)
+        assert torch.equal(rest[:, 0], x[i, :1].expand(9, -1))
+        assert_same(case, rest[i], x[i])
+    with pytest.raises(InvalidInput, match="expected points"):
+        sample(model, 9, condition, prompt=x[0].flatten())
+    with pytest.raises(InvalidInput, match="drawings that are over"):
+        sample(model, 9, condition, prompt=torch.tensor([[1.0, 1.0, 2.0]]))
+
+
+@contract(lambda case: case.autoregressive and len(case.event.shape) > 1 and not case.event.is_drawing)
 def test_data_of_several_axes_take_no_prompt(case: Case) -> None:
     with pytest.raises(Unsupported, match="one entry after another"):
         sample(case.build(), 1, case.conditions(1), prompt=[0])

@@ -9,7 +9,12 @@ from ancestral.models import registry
 from ancestral.models.base import VERBS
 from tests.contracts.cases import Case, contract, generator, log_prob
 
-EVENTS = {"binary": Event.binary((1, 4, 4)), "integer": Event.integers((1, 4, 4), 3), "real": Event.real((1, 4, 4))}
+EVENTS = {
+    "binary": Event.binary((1, 4, 4)),
+    "integer": Event.integers((1, 4, 4), 3),
+    "real": Event.real((1, 4, 4)),
+    "mixed": Event.drawing(4),
+}
 NAMES = pytest.mark.parametrize("name", registry.names())
 
 

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from ancestral.event import Event
 from ancestral.models import registry
 from ancestral.training import TrainConfig
 
@@ -24,7 +23,7 @@ def test_the_class_describes_itself(name: str) -> None:
     assert not cls.summary.endswith(".")
     assert re.search(r"\b(19|20)\d\d[a-z]?\b", cls.reference), "the reference needs a year"
     assert cls.takes
-    assert set(cls.takes) <= {"binary", "integer", "real"}
+    assert set(cls.takes) <= {"binary", "integer", "real", "mixed"}
     TrainConfig.for_model(cls)
 
 
@@ -51,7 +50,7 @@ def test_options_have_defaults_and_types(name: str) -> None:
 def test_there_are_examples_of_every_kind_that_it_takes(name: str) -> None:
     cls = registry.get(name)
     assert cls.examples
-    kinds = {kind(example["event"]) for example in cls.examples}
+    kinds = {example["event"].kind for example in cls.examples}
     assert kinds <= set(cls.takes)
     for example in cls.examples:
         assert set(example) - {"event", "condition"} <= set(cls.options())
@@ -64,7 +63,3 @@ def test_there_is_a_docs_page(name: str) -> None:
     text = page.read_text(encoding="utf-8")
     assert text.startswith("# ")
     assert "![" in text, f"docs/models/{page.name} shows no picture"
-
-
-def kind(event: Event) -> str:
-    return "real" if event.levels is None else "binary" if event.is_binary else "integer"

@@ -1,7 +1,9 @@
 """Probabilities sum to 1, densities integrate to 1, bounds lie below, samples come with the frequencies that are claimed."""
 
+import itertools
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -69,8 +71,13 @@ def quadrature(model: Model, event: Event, condition: Tensor | None, samples: Te
 
 
 def importance(model: Model, event: Event, condition: Tensor | None, samples: Tensor) -> tuple[float, float]:
-    """Estimate the integral of the density with its standard error, with Student's t around `samples` as the proposal."""
-    n, d = 50_000, event.numel
+    """Estimate the integral of the density with its standard error."""
+    return integral(lambda x: density(model, condition)(x.view(-1, *event.shape)), samples)
+
+
+def integral(log_density: Callable[[Tensor], Tensor], samples: Tensor, n: int = 50_000) -> tuple[float, float]:
+    """Estimate an integral with its standard error, with Student's t around `samples`, (n, d), as the proposal."""
+    d = samples.shape[1]
     covariance = torch.atleast_2d(torch.cov(samples.T)) + 1e-9 * torch.eye(d, dtype=torch.float64)
     scale = torch.linalg.cholesky(covariance)
     normal = torch.randn(n, d, dtype=torch.float64, generator=generator(5))
@@ -84,13 +91,16 @@ def importance(model: Model, event: Event, condition: Tensor | None, samples: Te
         - 0.5 * (freedom + d) * torch.log1p(z.square().sum(1) / freedom)
         - torch.log(scale.diagonal()).sum()
     )
-    x = (samples.mean(0) + z @ scale.T).view(-1, *event.shape)
-    weights = (in_chunks(density(model, condition), x) - proposal).exp()
+    weights = (in_chunks(log_density, samples.mean(0) + z @ scale.T) - proposal).exp()
     return float(weights.mean()), float(weights.std()) / math.sqrt(n)
 
 
 def real(case: Case) -> bool:
-    return case.exact and case.event.levels is None and case.can("sample")
+    return case.exact and case.event.kind == "real" and case.can("sample")
+
+
+def mixed(case: Case) -> bool:
+    return case.exact and case.event.kind == "mixed" and case.can("sample")
 
 
 @contract(real)
@@ -126,17 +136,92 @@ def test_real_samples_follow_the_density(case: Case) -> None:
             assert abs(float(p.mean()) - share) < 5.0 * error
 
 
+# Data of mixed columns: sums over what is whole, integrals over what is real
+
+
+def whole_parts(event: Event) -> Tensor:
+    """Return every state of the whole columns of data, with zeros in the real ones, each once, (states, *shape)."""
+    columns = [i for i, n in enumerate(event.columns or ()) if n is not None]
+    levels = [range((event.columns or ())[i] or 0) for i in columns] * event.shape[0]
+    states = torch.tensor(list(itertools.product(*levels)), dtype=torch.float64)
+    x = torch.zeros(len(states), *event.shape, dtype=torch.float64)
+    x[..., columns] = states.view(len(states), event.shape[0], len(columns))
+    return event.closed(x).unique(dim=0)
+
+
+def free(event: Event, x: Tensor) -> Tensor:
+    """Return which entries of data are real and not over, (n, *shape): those that are integrated over."""
+    live = (torch.arange(event.numel) < event.counted(x)[:, None]).view(x.shape)
+    return live & torch.tensor([n is None for n in event.columns or ()])
+
+
+def slice_of(log_density: Callable[[Tensor], Tensor], state: Tensor, entries: Tensor) -> Callable[[Tensor], Tensor]:
+    """Return a density of data as one of some entries alone, (n, entries), the others being as in `state`."""
+
+    def of_entries(y: Tensor) -> Tensor:
+        x = state.repeat(len(y), 1, 1)
+        x[:, entries] = y
+        return log_density(x)
+
+    return of_entries
+
+
+@contract(mixed)
+@pytest.mark.parametrize("scaled", [False, True], ids=["", "scaled"])
+@torch.no_grad()
+def test_mixed_data_integrate_and_sum_to_1(case: Case, scaled: bool) -> None:
+    """For each state of the whole columns the density in the real ones is integrated; their sum is 1."""
+    case = standardized(case) if scaled else case
+    model = case.build(dtype=torch.float64)
+    for condition in case.each_condition(1):
+        samples = model.sample(4000, repeat(condition, 4000), generator=generator()).double()
+        total, variance = 0.0, 0.0
+        for state in whole_parts(case.event):
+            entries = free(case.event, state[None])[0]
+            long = free(case.event, samples)[:, entries].all(1)  # those that have these entries
+
+            estimate, error = integral(slice_of(density(model, condition), state, entries), samples[long][:, entries], 10_000)
+            total, variance = total + estimate, variance + error**2
+        assert math.sqrt(variance) < 0.02, "the proposals do not cover the density: the estimate says nothing"
+        assert abs(total - 1.0) < 5.0 * math.sqrt(variance)
+
+
+@contract(mixed)
+@torch.no_grad()
+def test_mixed_samples_follow_the_density(case: Case) -> None:
+    """The share of samples of a state and in a box is the integral of the density over it, a mean over uniform points."""
+    model = case.build(dtype=torch.float64)
+    points = 10_000
+    for condition in case.each_condition(1):
+        x = model.sample(DRAWS, repeat(condition, DRAWS), generator=generator()).double()
+        for state in whole_parts(case.event):
+            entries = free(case.event, state[None])[0]
+            alike = ((x == state) | entries).flatten(1).all(1)
+            if int(alike.sum()) < 50:
+                continue
+            y = x[:, entries]
+            low, high = y[alike].quantile(torch.tensor((0.1, 0.8), dtype=torch.float64), dim=0)
+            share = float((alike & ((y > low) & (y < high)).all(1)).double().mean())
+            u = state.repeat(points, 1, 1)
+            u[:, entries] = low + (high - low) * torch.rand(points, len(low), dtype=torch.float64, generator=generator(1))
+            p = in_chunks(density(model, condition), u).exp() * (high - low).prod()
+            error = math.sqrt(share * (1.0 - share) / DRAWS + float(p.var()) / points)
+            assert error < 0.02
+            assert abs(float(p.mean()) - share) < 5.0 * error + 1e-3
+
+
 @contract(lambda case: case.scores and case.event.levels is None)
 @torch.no_grad()
 def test_figures_are_on_the_measure_of_the_event(case: Case) -> None:
-    """The same weights on scaled data give the same figures less the log of the scale."""
-    plain = Case(case.name, case.index, Event.real(case.event.shape, axes=case.event.axes), case.condition, case.options)
+    """The same weights on scaled data give the same figures less the log of the scale, of entries that are not over."""
+    plain = replace(case, event=replace(case.event, loc=None, scale=None))
     scaled = standardized(case)
     one, other = plain.build(dtype=torch.float64), scaled.build(dtype=torch.float64)
     other.load_state_dict(one.state_dict())
     y, condition = plain.data(7).double(), case.conditions(7)
-    x = scaled.event.from_network(y)
-    expected = log_prob(one, y, condition) - sum(math.log(s) for s in scaled.event.scale)
+    x = scaled.event.closed(scaled.event.from_network(y))
+    live = torch.arange(case.event.numel) < case.event.counted(y)[:, None]
+    expected = log_prob(one, y, condition) - (live * torch.tensor(scaled.event.scale, dtype=torch.float64).log()).sum(1)
     torch.testing.assert_close(log_prob(other, x, condition), expected, rtol=1e-9, atol=1e-9)
 
 

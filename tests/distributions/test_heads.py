@@ -85,7 +85,7 @@ def test_real_data_keep_their_digits_beside_16_bit_parameters() -> None:
 
 @pytest.mark.parametrize("name", HEADS[1:])
 def test_heads_can_be_sent_to_another_process(name: str) -> None:
-    event = REAL if name == "gaussian-mixture" else BINARY
+    event = {"gaussian-mixture": REAL, "mixed": Event.drawing(1)}.get(name, BINARY)
     head = make_head(event, name)
-    raw, x = torch.randn(2, 3, head.parameters), torch.ones(2, 3)
+    raw, x = torch.randn(2, *event.shape, head.parameters), torch.ones(2, *event.shape)
     assert torch.equal(pickle.loads(pickle.dumps(head)).log_prob(raw, x), head.log_prob(raw, x))

@@ -1,5 +1,7 @@
 """Sharpened distributions agree with brute force: sort, keep, divide by the sum."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from ancestral.distributions import Bernoulli, Categorical, DiscretizedLogisticMixture, GaussianMixture, Output, Sharpening
+from ancestral.distributions.mixed import Mixed, MixedLayout
 from ancestral.errors import InvalidInput, Unsupported
 
 
@@ -104,3 +107,35 @@ def test_densities_are_refused() -> None:
 def test_options_out_of_range_are_refused(options, message) -> None:
     with pytest.raises(InvalidInput, match=message):
         Sharpening(**options)
+
+
+# Bias
+
+
+@given(bias=st.floats(0.0, 3.0), seed=st.integers(0, 99))
+def test_a_bias_narrows_each_gaussian_and_sharpens_the_weights(bias: float, seed: int) -> None:
+    torch.manual_seed(seed)
+    weights, means, logs = torch.randn(3, 4, dtype=torch.float64)
+    layout = MixedLayout(3, 4)
+    raw = torch.cat((weights, means, logs))
+    mixture = torch.distributions.MixtureSameFamily(
+        torch.distributions.Categorical(logits=(1.0 + bias) * weights),
+        torch.distributions.Normal(means, logs.exp() * math.exp(-bias)),
+    )
+    x = torch.randn(5, dtype=torch.float64)
+    sharpening = Sharpening(bias=bias)
+    torch.testing.assert_close(sharpening(GaussianMixture(raw.expand(5, -1))).log_prob(x), mixture.log_prob(x))
+    both = sharpening(Mixed(layout.real(raw).expand(5, -1), layout))
+    torch.testing.assert_close(both.log_prob(x), mixture.log_prob(x))
+    pen = Mixed(layout.whole(torch.randn(3)), layout)
+    assert torch.equal(sharpening(pen).log_prob(torch.tensor(1.0)), pen.log_prob(torch.tensor(1.0)))
+    assert sharpening.exact == (bias == 0.0)
+
+
+def test_a_bias_out_of_range_or_of_levels_is_refused() -> None:
+    assert str(Sharpening(bias=0.5)) == "bias 0.5"
+    for bias in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(InvalidInput, match="expected a number of 0 or more"):
+            Sharpening(bias=bias)
+    with pytest.raises(Unsupported, match="a bias is for mixtures of Gaussians"):
+        Sharpening(bias=1.0)(Categorical(torch.zeros(3)))

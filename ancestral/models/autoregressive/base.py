@@ -242,16 +242,16 @@ class AutoregressiveModel(Model):
             value = None if state.t == 0 else state.x[:, order[state.t - 1]].clone()
             for t in range(state.t, stop):
                 value = choose(order[t], self.step(state, value))
-                if self.all_over(value):
-                    state.x[:, t:stop] = self.event.end_symbol
+                if self.all_over(order[t], value):
+                    state.x[:, t:stop] = self.event.ended(state.x)[t:stop]
                     break
             if value is not None:
                 state.x[:, order[state.t - 1]] = value.to(state.x.dtype)
         return state.x.view(-1, *self.event.shape).to(self.event.dtype)
 
-    def all_over(self, value: Tensor) -> bool:
-        """Return whether sentences, whose entries now got values, (batch,), are all over: nothing is left to be drawn."""
-        return self.event.end and bool((value == self.event.end_symbol).all())
+    def all_over(self, entry: int, value: Tensor) -> bool:
+        """Return whether sentences, whose entry (flat index) now got values, (batch,), are all over: nothing is left."""
+        return self.event.can_end(entry) and bool((value == self.event.end_symbol).all())
 
     def choose_value(self, draws: Draws, entry: int, raw: Tensor) -> Tensor:
         """Return the value of an entry (flat index) that `draws` say, (batch,), given its raw parameters."""
@@ -297,7 +297,7 @@ class AutoregressiveModel(Model):
 
     def entry_value(self, entry: int, value: Tensor) -> Tensor:
         """Return a value of the head's distribution, (batch,), as a value of `entry` on the event's scale."""
-        if self.event.discrete:
+        if self.head.own_scale:
             return value
         loc, scale = self._entry_affine(entry)
         return value * scale + loc
@@ -313,7 +313,7 @@ class AutoregressiveModel(Model):
         Returns:
             (batch,), nats.
         """
-        if self.event.discrete:
+        if self.head.own_scale:
             return self.head(raw).log_prob(value)
         loc, scale = self._entry_affine(entry)
         return self.head(raw).log_prob((value - loc) / scale) - math.log(scale)

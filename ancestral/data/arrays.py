@@ -182,8 +182,7 @@ def _asked_levels(asked: Any) -> int | None:
     if isinstance(asked, int | str) and not isinstance(asked, bool) and str(asked).isdigit() and int(asked) >= 2:
         return int(asked)
     raise InvalidInput(
-        f"event= takes 'binary', 'real', a number of levels from 2, or an Event, and 'drawing' for an .npy of one; got"
-        f" {asked!r}"
+        f"event= takes 'binary', 'real', a number of levels from 2, or an Event, or 'drawing' for one; got {asked!r}"
     )
 
 

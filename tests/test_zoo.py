@@ -148,6 +148,8 @@ def described(event: str) -> Event:
     """Return an event like that which the catalogue has in words, such as 1x28x28 binary."""
     found = re.search(r"(\d+) levels", event)
     levels = int(found[1]) if found else 2
+    if event.startswith("drawings of up to "):
+        return Event.drawing(int(event.split()[4]))
     if event.startswith("up to "):
         return Event.sentences(int(event.split()[2]), levels - 1)
     return Event.integers(tuple(map(int, event.partition(" ")[0].split("x"))), levels)

@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -174,6 +175,21 @@ def main() -> int:
     parser.add_argument("--data", default="binarized-mnist", help="data set, of which the test split is coded")
     parser.add_argument("--count", type=int, default=1000, help="data coded, the first ones")
     parser.add_argument("--chunk", type=int, help="data of a chunk")
+    return start(parser, work, compare)
+
+
+def start(
+    parser: argparse.ArgumentParser,
+    work: Callable[[argparse.Namespace], dict[str, float]],
+    compare: Callable[[argparse.Namespace, Path], None],
+) -> int:
+    """Parse the command line, and be a worker or the process that compares them.
+
+    Args:
+        parser: of what the command itself takes.
+        work: what a worker does; see `run`.
+        compare: what compares the settings, given a folder for archives.
+    """
     parser.add_argument("--worker", choices=["encode", "decode", "probe"], help=argparse.SUPPRESS)
     parser.add_argument("--archive", help=argparse.SUPPRESS)
     parser.add_argument("--decodes", type=int, help=argparse.SUPPRESS)

@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.codec_pairs import run, settings
+from benchmarks.codec_pairs import run, settings, start
 
 MODULE = "benchmarks.text_pairs"
 SEGMENTS = 8
@@ -37,7 +37,6 @@ def work(given: argparse.Namespace) -> dict[str, float]:
     from ancestral.verbs.decompress import decompress, open_archive
     from ancestral.verbs.inputs import open_model
 
-    torch.set_num_threads(given.threads)
     text = Path(given.text).read_bytes()[: given.bytes]
     if given.worker == "encode":
         with tempfile.TemporaryDirectory() as folder:
@@ -79,8 +78,8 @@ def compare(given: argparse.Namespace, folder: Path) -> None:
     found, encoders = {}, {}  # by setting; by archive
     for i, s in enumerate(chosen):
         path = folder / f"{i}.anc"
-        done = run(s, "encode", *common, "--threads", str(s.threads), "--archive", str(path), module=MODULE)
-        run(s, "probe", *common, "--threads", str(s.threads), "--archive", str(path.with_suffix(".npz")), module=MODULE)
+        done = run(s, "encode", *common, "--archive", str(path), module=MODULE)
+        run(s, "probe", *common, "--archive", str(path.with_suffix(".npz")), module=MODULE)
         with np.load(path.with_suffix(".npz")) as arrays:
             found[s.name] = {name: arrays[name] for name in ("gradients", "tables")}
         encoders.setdefault(hashlib.sha256(path.read_bytes()).digest(), (path, []))[1].append(s.name)
@@ -89,10 +88,7 @@ def compare(given: argparse.Namespace, folder: Path) -> None:
     print("| encoded \\ decoded | " + " | ".join(s.name for s in chosen) + " |")
     print("|---" * (len(chosen) + 1) + "|")
     for path, names in encoders.values():
-        failures = [
-            run(s, "decode", *common, "--threads", str(s.threads), "--archive", str(path), module=MODULE)["failures"]
-            for s in chosen
-        ]
+        failures = [run(s, "decode", *common, "--archive", str(path), module=MODULE)["failures"] for s in chosen]
         print(f"| {'; '.join(names)} | " + " | ".join(f"{n:.0f}" for n in failures) + " |", flush=True)
     for name, tolerance in (("gradients", learning.TOLERANCE), ("tables", frequencies.TOLERANCE)):
         pairs = itertools.combinations(found, 2)
@@ -110,17 +106,7 @@ def main() -> int:
     parser.add_argument("model", help="run directory or zoo name of a model of text")
     parser.add_argument("text", help="file of text")
     parser.add_argument("--bytes", type=int, default=1000, help="bytes of it that are coded, the first ones")
-    parser.add_argument("--worker", choices=["encode", "decode", "probe"], help=argparse.SUPPRESS)
-    parser.add_argument("--archive", help=argparse.SUPPRESS)
-    parser.add_argument("--threads", type=int, default=1, help=argparse.SUPPRESS)
-    parser.add_argument("--batch", type=int, default=512, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.worker:
-        print(json.dumps(work(given)))
-        return 0
-    with tempfile.TemporaryDirectory() as folder:
-        compare(given, Path(folder))
-    return 0
+    return start(parser, work, compare)
 
 
 if __name__ == "__main__":

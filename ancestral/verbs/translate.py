@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ancestral.data import Data, PairSplit
+from ancestral.encoding.base import Tokens
 from ancestral.errors import InvalidInput, Unsupported
 from ancestral.event import Event
 from ancestral.models.autoregressive.base import AutoregressiveModel
@@ -240,23 +241,30 @@ def encode_sentences(event: Event, lines: Sequence[str], *, crop: bool = False) 
     encoding = text_encoding(event, "a sentence", "give numbers")
     if not lines:
         raise InvalidInput("there are no sentences to translate: give at least one")
-    x = torch.full((len(lines), event.numel), event.end_symbol, dtype=event.dtype)
-    unknown: list[str] = []
+    rows, unknown = [], list[str]()
     for i, line in enumerate(lines):
         data = line.strip().encode("utf-8", "replace")
         if not data:
             raise InvalidInput(f"sentence {i + 1} of {len(lines)} is empty: leave it out")
-        tokens = torch.from_numpy(encoding.encode(data).astype("int64"))
+        tokens = encoding.encode(data)
         if len(tokens) > event.numel and not crop:
             raise InvalidInput(
                 f"sentence {i + 1} of {len(lines)} has {len(tokens)} tokens, the model reads {event.numel} at most: cut it"
                 " into several, or pass crop=True"
             )
-        x[i, : len(tokens)] = tokens[: event.numel].to(x.dtype)
+        rows.append(_closed(event, tokens))
         unknown.extend(unknown_pieces(encoding, data))
     if unknown:
         named = ", ".join(map(repr, list(dict.fromkeys(unknown))[:10]))
         warnings.warn(f"the model does not know {named}, and reads a mark in their place", PromptWarning, stacklevel=3)
+    return torch.stack(rows)
+
+
+def _closed(event: Event, tokens: Tokens) -> Tensor:
+    """Return the first tokens of a sentence, as many as there is room for, filled up with end symbols, (numel,)."""
+    x = torch.full((event.numel,), event.end_symbol, dtype=event.dtype)
+    kept = torch.from_numpy(tokens[: event.numel].astype("int64"))
+    x[: len(kept)] = kept.to(x.dtype)
     return x
 
 
@@ -327,9 +335,8 @@ def draw_attention(model: Named, translation: Translation, path: Path | str) -> 
         raise Unsupported(f"a {opened.name} has no attention to a source; transformer-mt and conv-s2s have")
     source, target = _sides(opened)
     condition = encode_sentences(source, [translation.source], crop=True)
-    tokens = text_encoding(target, "a translation", "take the numbers").encode(translation.text.encode())[: target.numel]
-    x = torch.full((1, target.numel), target.end_symbol, dtype=target.dtype)
-    x[0, : len(tokens)] = torch.from_numpy(tokens.astype("int64")).to(x.dtype)
+    tokens = text_encoding(target, "a translation", "take the numbers").encode(translation.text.encode())
+    x = _closed(target, tokens)[None]
     with evaluating(opened):
         weights = opened.attention(x.to(opened.device), condition.to(opened.device))[0].mean(0).cpu()
     across, down = (_labels(event, row[0]) for event, row in ((source, condition), (target, x)))

@@ -122,12 +122,13 @@ class Model(nn.Module):
 
     # Primitives
 
-    def log_prob(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+    def log_prob(self, x: Tensor, condition: Tensor | None = None, *, generator: torch.Generator | None = None) -> Tensor:
         """Return log p(x | condition), of the kind that `likelihood` says.
 
         Args:
             x: data, (batch, *event.shape).
             condition: (batch, *condition.shape), where the model has a condition.
+            generator: source of the samples of a bound or an estimate, torch's default one where None.
 
         Returns:
             (batch,), nats.
@@ -178,7 +179,7 @@ class Model(nn.Module):
 
         The default is the mean negative log-likelihood in nats per datum.
         """
-        return {"loss": -self.log_prob(x, condition).mean()}
+        return {"loss": -self.log_prob(x, condition, generator=generator).mean()}
 
     def measures(
         self, x: Tensor, condition: Tensor | None = None, *, generator: torch.Generator | None = None
@@ -187,7 +188,7 @@ class Model(nn.Module):
 
         The default is {"nats": negative log-likelihood}.
         """
-        return {"nats": -self.log_prob(x, condition)}
+        return {"nats": -self.log_prob(x, condition, generator=generator)}
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """Return the parameters by group; each group has an optimizer of its own."""

@@ -61,7 +61,7 @@ def log_likelihood(
         x: data, (batch, *event.shape).
         condition: (batch, *condition.shape) or None.
         likelihood: from `likelihood_of`.
-        generator: source of the samples of a bound.
+        generator: source of the samples of a bound or an estimate.
 
     Raises:
         Unsupported: if the model has no likelihood.
@@ -70,7 +70,7 @@ def log_likelihood(
     if isinstance(model, Bounded):
         value = model.bound(x, condition, samples=likelihood.samples or 1, generator=generator)
     else:
-        value = model.log_prob(x, condition)
+        value = model.log_prob(x, condition, generator=generator)
     value = value.double()
     if bool(value.isnan().any()):
         raise InvalidInput(

@@ -1,7 +1,6 @@
 """The cases that contracts run on: every registered model on each of its examples."""
 
 import functools
-import inspect
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -158,8 +157,7 @@ def filled(event: Event, x: Tensor) -> Tensor:
 
 def log_prob(model: Model, x: Tensor, condition: Tensor | None, seed: int = 0) -> Tensor:
     """Return the model's log_prob; where it has randomness, that of a generator with `seed`."""
-    random = "generator" in inspect.signature(model.log_prob).parameters
-    return model.log_prob(x, condition, **({"generator": generator(seed)} if random else {}))
+    return model.log_prob(x, condition, generator=generator(seed))
 
 
 def repeat(condition: Tensor | None, n: int) -> Tensor | None:

@@ -26,7 +26,7 @@ class Scorer(Model):
         super().__init__(event, condition)
         self.logit = nn.Parameter(torch.zeros(3))
 
-    def log_prob(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+    def log_prob(self, x: Tensor, condition: Tensor | None = None, *, generator: torch.Generator | None = None) -> Tensor:
         self.check_batch(x, condition)
         return nn.functional.logsigmoid((2 * x.to(self.dtype) - 1) * self.logit).sum(1)
 

@@ -105,7 +105,7 @@ class AutoregressiveModel(Model):
         """Return log p of each entry of `x`, (batch, *event.shape), under its raw parameters, same shape, nats."""
         return self.head.log_prob(raw, x)
 
-    def log_prob(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+    def log_prob(self, x: Tensor, condition: Tensor | None = None, *, generator: torch.Generator | None = None) -> Tensor:
         condition = self.check_batch(x, condition)
         return self.entry_log_prob(self(x, condition), x).flatten(1).sum(1)
 

@@ -46,7 +46,7 @@ class Ensemble(AutoregressiveModel):
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
         return self.member_forward(0, x, condition)
 
-    def log_prob(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+    def log_prob(self, x: Tensor, condition: Tensor | None = None, *, generator: torch.Generator | None = None) -> Tensor:
         condition = self.check_batch(x, condition)
         each = [self.member_log_prob(k, x, condition) for k in range(self.members)]
         return torch.logsumexp(torch.stack(each), dim=0) - math.log(self.members)

@@ -110,7 +110,7 @@ class HandwritingRNN(AutoregressiveModel):
         raw = torch.where(live[..., None, None], raw, over)
         return torch.cat((raw, over.expand(len(x), self.event.shape[0] - longest, -1, -1)), dim=1)
 
-    def log_prob(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+    def log_prob(self, x: Tensor, condition: Tensor | None = None, *, generator: torch.Generator | None = None) -> Tensor:
         condition = self.check_batch(x, condition)
         live = self._live(x)
         y = self._predicted(x, condition, live.shape[1])[live]  # (points, p): those after an end are certain

@@ -160,9 +160,9 @@ class SequenceModel(AutoregressiveModel):
         row = live.nonzero()[:, 0]
         return self._features(symbols, condition)[live], symbols[live], row
 
-    def log_prob(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+    def log_prob(self, x: Tensor, condition: Tensor | None = None, *, generator: torch.Generator | None = None) -> Tensor:
         if not self.event.end:
-            return super().log_prob(x, condition)
+            return super().log_prob(x, condition, generator=generator)
         condition = self.check_batch(x, condition)
         features, symbols, row = self.live_features(x, condition)
         entries = self.head(self._readout(features)).log_prob(symbols)  # raw parameters of padding are never made

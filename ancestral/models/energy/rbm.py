@@ -157,7 +157,7 @@ class RBM(Model):
 
     # Primitives
 
-    def log_prob(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+    def log_prob(self, x: Tensor, condition: Tensor | None = None, *, generator: torch.Generator | None = None) -> Tensor:
         self.check_batch(x, condition)
         return -self.free_energy(x) - self.log_partition()
 

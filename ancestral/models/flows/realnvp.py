@@ -244,15 +244,3 @@ class RealNVP(Model):
     def decode(self, code: Tensor, condition: Tensor | None = None) -> Tensor:
         condition = self.check_condition(condition, len(code))
         return self.event.quantize(self.inverse(code.to(self.dtype), condition)).to(self.event.dtype)
-
-    # Training
-
-    def loss(
-        self, x: Tensor, condition: Tensor | None = None, *, group: str = "model", generator: torch.Generator | None = None
-    ) -> dict[str, Tensor]:
-        return {"loss": -self._log_prob(x, condition, generator).mean()}
-
-    def measures(
-        self, x: Tensor, condition: Tensor | None = None, *, generator: torch.Generator | None = None
-    ) -> dict[str, Tensor]:
-        return {"nats": -self._log_prob(x, condition, generator)}

@@ -24,7 +24,14 @@ from ancestral.models.base import Model
 ROOT = Path(__file__).resolve().parents[1]
 FAMILIES = ("autoregressive", "latent", "flow", "adversarial", "energy", "representation")
 UNITS = {"nats": "nats", "bits/dim": "bits_per_dim", "bits/byte": "bits_per_byte"}
-NAMES = {"nats": "nats per example", "bits/dim": "bits per dimension", "bits/byte": "bits per byte"}
+NAMES = {
+    "nats": "nats per example, lower is better",
+    "bits/dim": "bits per dimension, lower is better",
+    "bits/byte": "bits per byte, lower is better",
+    "BLEU": "BLEU, higher is better",
+}
+DIGITS = {"nats": 2, "BLEU": 2}
+"""Digits behind the point; 3 for other units."""
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[int] = ()) -> str:
@@ -84,7 +91,7 @@ class Result:
 
     @property
     def unit(self) -> str:
-        """nats, bits/dim or bits/byte: the unit of the published figure, or else the usual one of such data."""
+        """nats, bits/dim, bits/byte or BLEU: the unit of the published figure, or else the usual one of such data."""
         if self.published:
             unit: str = self.published[0]["unit"]
             return unit
@@ -95,18 +102,34 @@ class Result:
     @property
     def value(self) -> float:
         """Our figure in `unit`."""
-        return self.test[UNITS[self.unit]]
+        return self.of("test")
+
+    def of(self, split: str) -> float:
+        """Our figure on a split, in `unit`."""
+        found: float = self.figures["bleu"][split]["bleu"] if self.unit == "BLEU" else self.figures[split][UNITS[self.unit]]
+        return found
 
     @property
     def standard_error(self) -> float:
         """Standard error of `value`, in `unit`."""
+        if self.unit == "BLEU":
+            return self.figures["bleu"]["test"]["standard_error"]
         return self.test["standard_error"] * (self.value / self.test["nats"])
 
     @property
     def shown(self) -> str:
         """Our figure with its standard error."""
-        digits = 2 if self.unit == "nats" else 3
-        return f"{self.value:.{digits}f} ± {self.standard_error:.{digits}f}"
+        return f"{self.value:.{self.digits}f} ± {self.standard_error:.{self.digits}f}"
+
+    @property
+    def digits(self) -> int:
+        """Digits behind the point of a figure in `unit`."""
+        return DIGITS.get(self.unit, 3)
+
+    @property
+    def kind(self) -> str:
+        """Whether the figure is a likelihood or a bound; of BLEU, how sentences were translated."""
+        return str(self.figures["bleu"]["test"]["how"] if self.unit == "BLEU" else self.test["kind"])
 
     @property
     def gap(self) -> str:
@@ -114,8 +137,8 @@ class Result:
         if not self.published:
             return "none published"
         gap = self.value - self.published[0]["value"]
-        word = "level" if abs(gap) <= 2 * self.standard_error else "behind" if gap > 0 else "ahead"
-        return f"{gap:+.{2 if self.unit == 'nats' else 3}f} ({word})".replace("-", "−")
+        word = "level" if abs(gap) <= 2 * self.standard_error else "ahead" if (gap > 0) == (self.unit == "BLEU") else "behind"
+        return f"{gap:+.{self.digits}f} ({word})".replace("-", "−")
 
 
 def read_results(zoo: Path) -> list[Result]:
@@ -143,7 +166,7 @@ def brief(results: Sequence[Result]) -> str:
             r.test["data"],
             f"`{r.name}`",
             f"{r.shown} {r.unit}",
-            str(r.test["kind"]),
+            r.kind,
             cite(r.published[0]) if r.published else "none",
             r.gap,
         )
@@ -158,17 +181,17 @@ def full(results: Sequence[Result]) -> str:
     for data in dict.fromkeys(r.test["data"] for r in results):
         ours = [r for r in results if r.test["data"] == data]
         unit = ours[0].unit
-        ranked = [(r.value, (f"**{r.model}**", f"**{r.shown}**", str(r.test["kind"]), f"`zoo/{r.name}`")) for r in ours]
+        ranked = [(r.value, (f"**{r.model}**", f"**{r.shown}**", r.kind, f"`zoo/{r.name}`")) for r in ours]
         seen = set()
         for p in (p for r in ours for p in r.published if p["unit"] == unit):
             if (p["system"], p["value"]) not in seen:
                 seen.add((p["system"], p["value"]))
                 ranked.append((p["value"], (p["system"], f"{p['value']:g}", "", f"{p['source']} [{p['confidence']}]")))
-        ranked.sort(key=lambda row: row[0])
+        ranked.sort(key=lambda row: row[0], reverse=unit == "BLEU")
         counts = sorted({f"{r.test['count']:,} examples of the {r.test['split']} split" for r in ours})
         parts += [
             f"## {data}",
-            f"{NAMES[unit]}, lower is better; ours on {' and '.join(counts)}.",
+            f"{NAMES[unit]}; ours on {' and '.join(counts)}.",
             table(("system", unit, "kind", "source"), (row for _, row in ranked), right=(1,)),
             table(
                 ("zoo name", "parameters", "nats", "bits/dim", "compared with", "gap", "goal", "validation", "training"),
@@ -176,13 +199,19 @@ def full(results: Sequence[Result]) -> str:
                 right=(1, 2, 3, 5, 6, 7, 8),
             ),
             "\n".join(f"- `{r.name}`: {r.figures['note']}" for r in ours if r.figures.get("note")),
+            "\n".join(
+                f"- `{r.name}`: {found['count']:,} sentences translated in {found['seconds']:.0f} s; `{found['signature']}`"
+                for r in ours
+                for found in (r.figures.get("bleu", {}).get("test"),)
+                if found
+            ),
             "```sh\n" + "\n".join(r.figures["command"] for r in ours if r.figures.get("command")) + "\n```",
         ]
     return "\n\n".join(filter(None, parts))
 
 
 def _detail(r: Result) -> tuple[str, ...]:
-    validation = (r.figures.get("validation") or {}).get(UNITS[r.unit])
+    validation = r.of("validation") if r.figures.get("validation") else None
     minutes = r.figures.get("train_minutes")
     reach = r.figures.get("reach")
     return (
@@ -193,7 +222,7 @@ def _detail(r: Result) -> tuple[str, ...]:
         cite(r.published[0]) if r.published else "none",
         r.gap,
         f"{reach:g}" if reach is not None else "",
-        f"{validation:.{2 if r.unit == 'nats' else 3}f}" if validation is not None else "",
+        f"{validation:.{r.digits}f}" if validation is not None else "",
         f"{minutes:.0f} min" if minutes is not None else "",
     )
 

@@ -17,6 +17,7 @@ from ancestral.models import store
 from ancestral.models.base import count_parameters
 from ancestral.training import Run
 from ancestral.verbs.evaluate import evaluate
+from ancestral.verbs.translate import bleu
 
 ZOO = Path(__file__).resolve().parent
 KEPT = ("format", "version", "model", "event", "condition", "data", "training")
@@ -33,6 +34,19 @@ def measure(folder: Path, data: str, samples: int | None = None) -> dict:
     figures: dict = {}
     for split in ("validation", "test"):
         figures[split] = evaluate(model, data, split=split, samples=samples).to_json()
+        print(json.dumps(figures[split]))
+    return figures
+
+
+def translated(folder: Path, data: str) -> dict | None:
+    """Return BLEU on validation and, after that, on test, of a model that translates sentences."""
+    model, _ = store.load(folder)
+    sides = (model.event, model.condition)
+    if not all(side is not None and side.end and side.encoding is not None for side in sides):
+        return None
+    figures = {}
+    for split in ("validation", "test"):
+        figures[split] = bleu(folder, data, split).to_json()
         print(json.dumps(figures[split]))
     return figures
 
@@ -55,11 +69,17 @@ def record(run: Run, name: str, note: str = "", samples: int | None = None, agai
         raise InvalidInput(f"{name} has a test figure already: the test split is read once; pass --again for a new model")
     put(run, folder)
     figures = measure(folder, run.config["data"]["name"], samples)
+    translations = translated(folder, run.config["data"]["name"])
+    if translations:
+        figures["bleu"] = translations
     published = yaml.safe_load((ZOO / "published.yaml").read_text(encoding="utf-8")).get(name, {})
     figures.update(published)
     figures["note"] = note or published.get("note", "")
     extra_samples = f" --samples {samples}" if samples else ""
-    figures["command"] = f"ancestral evaluate {name} --split test{extra_samples} --json"
+    evaluated = f"ancestral evaluate {name} --split test{extra_samples} --json"
+    figures["command"] = (
+        f"ancestral translate {name} --data {figures['test']['data']} --split test" if translations else evaluated
+    )
     figures["train_minutes"] = round(float(run.metrics["seconds"].max()) / 60, 1)
     figures["parameters"] = count_parameters(store.load(folder)[0].parameters())
     write_text(path, json.dumps(figures, indent=2) + "\n")

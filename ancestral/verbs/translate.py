@@ -1,10 +1,12 @@
 """Translation: sentences into another language by beam search or by sampling, and BLEU on a split."""
 
+import json
 import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import torch
@@ -24,6 +26,8 @@ from ancestral.verbs.sample import draw
 
 BATCH = 64
 """Sentences that are translated at once, where no number is given."""
+RESAMPLES = 1000
+"""Splits that are drawn again for the standard error of BLEU."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,7 @@ class Bleu:
 
     Args:
         bleu: corpus BLEU, from 0 to 100.
+        standard_error: of it, over splits drawn again from these sentences.
         signature: how it was computed, as sacrebleu states it.
         count: sentences.
         seconds: time that translating them took.
@@ -64,6 +69,7 @@ class Bleu:
     """
 
     bleu: float
+    standard_error: float
     signature: str
     count: int
     seconds: float
@@ -79,8 +85,8 @@ class Bleu:
 
     def __str__(self) -> str:
         return (
-            f"{self.model} on {self.data} ({self.split}, {self.count} sentences): BLEU {self.bleu:.2f} ({self.signature}),"
-            f" {self.how}, {self.seconds:.1f} s"
+            f"{self.model} on {self.data} ({self.split}, {self.count} sentences): BLEU {self.bleu:.2f} ±"
+            f" {self.standard_error:.2f} ({self.signature}), {self.how}, {self.seconds:.1f} s"
         )
 
 
@@ -168,6 +174,8 @@ def bleu(
 
     References:
         A Call for Clarity in Reporting BLEU Scores (Post, 2018), https://arxiv.org/abs/1804.08771.
+        Statistical Significance Tests for Machine Translation Evaluation (Koehn, 2004),
+        https://aclanthology.org/W04-3250, for the standard error.
     """
     try:
         from sacrebleu.metrics import BLEU  # type: ignore[import-not-found,attr-defined,unused-ignore]
@@ -196,11 +204,15 @@ def bleu(
         progress=progress,
     )
     seconds = time.perf_counter() - began
-    metric = BLEU()
-    value = metric.corpus_score([one.text for one in found], [references])
+    metric, texts = BLEU(), [one.text for one in found]
+    value = metric.corpus_score(texts, [references])
+    resampled = BLEU()
+    interval = resampled.corpus_score(texts, [references], n_bootstrap=RESAMPLES)  # of 95 percent
+    told = json.loads(interval.format(signature=str(resampled.get_signature()), is_json=True))
+    standard_error = told.get("confidence_var", 0.0) / NormalDist().inv_cdf(0.975)  # sacrebleu leaves out an interval at 0
     how = "sampled" if sample else f"beam {beam}, length penalty {length_penalty:g}"
     signature = str(metric.get_signature())
-    return Bleu(value.score, signature, count, seconds, found, subject.name, data.name, split, how)
+    return Bleu(value.score, standard_error, signature, count, seconds, found, subject.name, data.name, split, how)
 
 
 def _sides(model: Model) -> tuple[Event, Event]:

@@ -64,6 +64,18 @@ def test_standard_errors_follow_the_unit() -> None:
     assert in_bits.shown == "1.000 ± 0.000"
 
 
+def test_translations_are_ranked_by_bleu_the_higher_the_better() -> None:
+    found = {"bleu": 38.5, "standard_error": 0.8, "how": "beam 5", "count": 1000, "seconds": 61.2, "signature": "tok:13a"}
+    ours = result(30.0, [bar(41.02, "BLEU", "tiny")], bleu={"test": found})
+    assert ours.shown == "38.50 ± 0.80"
+    assert ours.gap == "−2.52 (behind)"
+    assert result(30.0, [bar(30.0, "BLEU")], bleu={"test": found}).gap == "+8.50 (ahead)"
+    text = generate.full([ours])
+    assert text.index("| tiny | 41.02 |") < text.index("| **nade** | **38.50 ± 0.80** | beam 5 |")
+    assert "higher is better" in text
+    assert "1,000 sentences translated in 61 s; `tok:13a`" in text
+
+
 def test_ours_stand_among_the_published_in_order() -> None:
     text = generate.full(
         [result(88.0, [bar(88.33), bar(80.0, system="better")], reach=88.4, train_minutes=7.2, note="a note")]

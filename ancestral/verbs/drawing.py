@@ -184,7 +184,7 @@ def one_by_one(
         for t, entry in enumerate(state.entries[: stop - begin], begin):
             if alike and t == first:
                 state = model.fork(state, torch.zeros(n, dtype=torch.long, device=x.device))
-            if state.t == t - begin and model.fuses(state, draws):
+            if state.t == t - begin and (t < first or model.fuses(state, draws)):
                 model.run(state, draws, min(state.t + AT_ONCE, (first if t < first else stop) - begin))
             if state.t > t - begin:  # the step was taken together with others
                 drawn = state.x[:, entry]

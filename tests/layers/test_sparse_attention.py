@@ -134,7 +134,7 @@ def test_steps_equal_forward_and_keep_what_later_ones_need(part: Part, n: int, b
     for t in range(n):
         at = None if by is None else step_rotations(by)[t]
         torch.testing.assert_close(layer.step(x[:, t], memory, t, at), whole[:, t], rtol=1e-11, atol=1e-12)
-        _, attended = memory.slots(t)
+        _, attended = memory.places.slots(t)
         assert memory.keys[:, :, attended].shape[2] == mask(part, n)[t].sum()
 
 

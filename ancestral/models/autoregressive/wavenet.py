@@ -212,6 +212,9 @@ class WaveNet(SequenceModel):
     def step_features(self, state: State, h: Tensor) -> Tensor:
         return self._hidden(self.stack.step(h, state.cache["stack"], state.t))
 
+    def prefill_features(self, state: State, h: Tensor) -> Tensor:
+        return self._hidden(self.stack.prefill(h, state.cache["stack"], state.t))
+
     # Many steps in one call
 
     def fuses(self, state: State, draws: Draws) -> bool:

@@ -266,10 +266,9 @@ class SequenceModel(AutoregressiveModel):
         return torch.where(state.ended[:, None], self.head.certain(self.event.end_symbol, raw), raw)
 
     def advance_over(self, state: State, values: Tensor, previous: Tensor | None) -> Tensor:
-        first = torch.full_like(values[:, 0], 0) if previous is None else previous
-        symbols = torch.cat((first[:, None].long(), values[:, :-1].long()), dim=1)  # (b, t)
-        if previous is None:
-            symbols[:, 0] = self.event.levels or 0
+        values = values.long()
+        first = torch.full_like(values[:, 0], self.event.levels or 0) if previous is None else previous.long()
+        symbols = torch.cat((first[:, None], values[:, :-1]), dim=1)  # (b, t)
         h = self.symbols(symbols)
         if "condition" in state.cache:
             h = h + state.cache["condition"][:, None]

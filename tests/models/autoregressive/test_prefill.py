@@ -267,7 +267,7 @@ def test_streams_are_those_of_steps() -> None:
 
 
 def test_archives_are_decoded_by_steps_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether probabilities are those of the encoder to the bit is known of steps."""
+    """No value is known before it is decoded, and the format is held to what steps compute."""
 
     def refused(*arguments: object) -> Tensor:
         raise AssertionError("a prefill in a codec")

@@ -60,11 +60,12 @@ def test_sampling_prints_measurements():
 
 
 def test_decoding_prints_measurements():
-    (table,) = run("decoding")["tables"]
-    ours = [row for row in table["rows"] if row[2].startswith("ancestral")]
-    assert [row[:2] for row in ours] == [[b, t] for b in ("1", "16") for t in ("1", "2") for _ in range(2)]
-    assert all(float(row[3].replace(",", "")) > 0 for row in ours)
-    assert len(ours) < len(table["rows"]) or "was skipped" in table["notes"][0]
+    table, prompts = run("decoding")["tables"]
+    for each, other in ((table, "ancestral, weights of eight bits"), (prompts, "ancestral, token by token")):
+        ours = [row for row in each["rows"] if row[2].startswith("ancestral")]
+        assert [row[:3] for row in ours] == [[b, t, name] for b in ("1", "16") for t in "12" for name in ("ancestral", other)]
+        assert all(float(row[3].replace(",", "")) > 0 for row in ours)
+        assert len(ours) < len(each["rows"]) or "was skipped" in each["notes"][0]
 
 
 def test_attention_prints_measurements():

@@ -1,8 +1,9 @@
 """Causal self-attention over a sequence: all positions at once, or one position with the keys and values before it."""
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -14,8 +15,20 @@ BASE = 10_000.0
 """The slowest rotation of rotary positions takes 2 pi times about so many positions."""
 Rotation = tuple[Tensor, Tensor]
 """Cosines and sines of rotary positions, (positions, features // 2) each."""
-Slots = Callable[[int], tuple[int | None, slice]]
-"""At a position: where its key is kept, None for nowhere, and where the keys are that it attends to."""
+
+
+class Places(NamedTuple):
+    """Which keys steps keep where.
+
+    Args:
+        slots: at a position: where its key is kept, None for nowhere, and where the keys are that it attends to.
+        held: before a position: whose key lies in each place, (kept,), below 0 for none.
+        attends: whether positions attend to others, as booleans, of the shape that the two broadcast to.
+    """
+
+    slots: Callable[[int], tuple[int | None, slice]]
+    held: Callable[[int], Tensor]
+    attends: Callable[[Tensor, Tensor], Tensor]
 
 
 def rotation(positions: Tensor, features: int, like: Tensor) -> Rotation:
@@ -145,11 +158,11 @@ class CausalSelfAttention(nn.Module):
             positions: steps that there will be.
         """
         size = positions if self.window is None else min(self.window, positions)
-        return self._memory(like, size, functools.partial(ring, size))
+        return self._memory(like, size, Places(partial(ring, size), partial(ring_held, size), partial(in_window, size)))
 
-    def _memory(self, like: Tensor, size: int, slots: Slots) -> "KeyValueMemory":
+    def _memory(self, like: Tensor, size: int, places: Places) -> "KeyValueMemory":
         shape = (len(like), self.heads, size, self.output.in_features // self.heads)
-        return KeyValueMemory(like.new_zeros(shape), like.new_zeros(shape), slots)
+        return KeyValueMemory(like.new_zeros(shape), like.new_zeros(shape), places)
 
     def step(self, x: Tensor, memory: "KeyValueMemory", t: int, by: Rotation | None = None) -> Tensor:
         """Attend at position `t`.
@@ -174,6 +187,26 @@ class CausalSelfAttention(nn.Module):
         y = torch.softmax(q[:, :, None] @ keys.mT, dim=-1) @ values  # (b, heads, 1, features)
         return self.output(y.flatten(1))
 
+    def prefill(self, x: Tensor, memory: "KeyValueMemory", t: int, by: Rotation | None = None) -> Tensor:
+        """Attend at several positions in one pass, to what `step` after `step` leads to.
+
+        Args:
+            x: of positions t, t + 1, ..., (batch, positions, width).
+            memory: from `start`; the positions are added to it.
+            t: the first position, from 0.
+            by: rotation of each position, from `rotation`; None for none.
+
+        Returns:
+            (batch, positions, width).
+        """
+        q, k, v = self._split(x)
+        if by is not None:
+            q, k = rotate(q, by), rotate(k, by)
+        keys, values, seen = memory.extend(k, v, t)
+        y = F.scaled_dot_product_attention(q, keys, values, attn_mask=seen)
+        y = y.masked_fill(~seen.any(1, keepdim=True), 0.0)  # who attends to none gathers nothing
+        return self.output(y.transpose(1, 2).flatten(2))
+
 
 def ring(size: int, t: int) -> tuple[int, slice]:
     """Keep the last `size` positions: position t at t modulo their number, for softmax does not care for order.
@@ -182,6 +215,20 @@ def ring(size: int, t: int) -> tuple[int, slice]:
     ((1, slice(None, 2, None)), (1, slice(None, 3, None)))
     """
     return t % size, slice(min(t + 1, size))
+
+
+def ring_held(size: int, t: int) -> Tensor:
+    """Return which positions lie where in a ring before position `t`, (size,), below 0 for none.
+
+    >>> ring_held(3, 2).tolist(), ring_held(3, 7).tolist()
+    ([0, 1, -1], [6, 4, 5])
+    """
+    return t - 1 - (t - 1 - torch.arange(size)) % size
+
+
+def in_window(size: int, query: Tensor, key: Tensor) -> Tensor:
+    """Return whether positions are among the last `size` ones of others, themselves included."""
+    return (key <= query) & (query - key < size)
 
 
 @dataclass
@@ -193,20 +240,35 @@ class KeyValueMemory:
     Args:
         keys: of the positions that are kept.
         values: of the positions that are kept.
-        slots: where which position lies.
+        places: where which position lies.
     """
 
     keys: Tensor
     values: Tensor
-    slots: Slots
+    places: Places
 
     def add(self, k: Tensor, v: Tensor, t: int) -> tuple[Tensor, Tensor]:
         """Put in position `t`, (batch, heads, features) each, and return all that it attends to."""
-        place, seen = self.slots(t)
+        place, seen = self.places.slots(t)
         if place is not None:
             self.keys[:, :, place] = k
             self.values[:, :, place] = v
         return self.keys[:, :, seen], self.values[:, :, seen]
+
+    def extend(self, k: Tensor, v: Tensor, t: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Put in positions t, t + 1, ..., (batch, heads, positions, features) each.
+
+        Returns:
+            Keys and values of those that were kept and of these, (batch, heads, all, features) each, and which of them each
+            of these attends to, (positions, all).
+        """
+        now = torch.arange(t, t + k.shape[2])
+        before, after = self.places.held(t), self.places.held(t + k.shape[2])
+        past, new = (before >= 0).nonzero()[:, 0], (after >= t).nonzero()[:, 0]
+        seen = self.places.attends(now[:, None], torch.cat((before[past], now))).to(k.device)
+        keys, values = (torch.cat((kept[:, :, past], x), dim=2) for kept, x in ((self.keys, k), (self.values, v)))
+        self.keys[:, :, new], self.values[:, :, new] = (x[:, :, after[new] - t] for x in (k, v))
+        return keys, values, seen
 
 
 def windowed_attention(q: Tensor, k: Tensor, v: Tensor, window: int, dropout: float = 0.0) -> Tensor:

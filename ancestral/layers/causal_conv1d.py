@@ -95,3 +95,43 @@ class CausalConv1d(nn.Module):
         memory[:, t % size] = x
         taps = [memory[:, (t - i * self.dilation) % size] for i in reversed(range(self.kernel))]
         return F.linear(torch.cat(taps, dim=1), self.weight.flatten(1), self.bias)
+
+    def prefill(self, x: Tensor, memory: Tensor, t: int) -> Tensor:
+        """Convolve several positions in one pass, to what `step` after `step` leads to.
+
+        Args:
+            x: of positions t, t + 1, ..., (batch, positions, inputs).
+            memory: as in `step`.
+            t: the first position, from 0.
+
+        Returns:
+            (batch, positions, outputs).
+        """
+        if self.kernel == 1:
+            return F.linear(x, self.weight[:, 0], self.bias)
+        x = extended(x, memory, t, self.reach)
+        return F.conv1d(x.mT, self.weight.mT, self.bias, dilation=self.dilation).mT
+
+
+def extended(x: Tensor, ring: Tensor, t: int, reach: int) -> Tensor:
+    """Return positions with those before them in front, and put the last of them into the ring that these are from.
+
+    Args:
+        x: of positions t, t + 1, ..., (batch, positions, features).
+        ring: position s is at s modulo its length, which is `reach` at least, (batch, length, features); zero where there
+            was none.
+        t: the first position, from 0.
+        reach: how many are wanted of those before.
+
+    Returns:
+        (batch, reach + positions, features).
+
+    >>> ring = torch.zeros(1, 2, 1)
+    >>> [extended(torch.full((1, 3, 1), v), ring, t, 2).flatten().tolist() for t, v in ((0, 5.0), (3, 6.0))]
+    [[0.0, 0.0, 5.0, 5.0, 5.0], [5.0, 5.0, 6.0, 6.0, 6.0]]
+    """
+    size, end = ring.shape[1], t + x.shape[1]
+    last = torch.arange(max(t, end - size), end)
+    x = torch.cat((ring[:, torch.arange(t - reach, t) % size], x), dim=1)
+    ring[:, last % size] = x[:, last - end]
+    return x

@@ -1,6 +1,6 @@
 """Gated residual layers of dilated causal convolutions: all positions at once, or one position of all layers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ancestral.errors import InvalidInput
+from ancestral.layers.causal_conv1d import extended
 from ancestral.layers.gates import gate
 
 
@@ -96,17 +97,26 @@ class DilatedStack(nn.Module):
             shift: s of all layers, (batch, layers * 2 channels).
             local: z, (batch, positions, local), where there is any.
         """
-        n, t, _ = x.shape
-        biases = self.bias if shift is None else self.bias + shift.view(n, 1, *self.bias.shape)
+        biases = self.bias if shift is None else self.bias + shift.view(len(x), 1, *self.bias.shape)
+        return self._layers(x, biases.unbind(-2), local, self._taps)
+
+    def _taps(self, layer: int, x: Tensor) -> Tensor:
+        """Return what the kernel of a layer reads at each position, (batch, positions, kernel * channels)."""
+        t = x.shape[1]
+        back = [min(i * self.dilations[layer], t) for i in reversed(range(1, self.kernel))]
+        return torch.cat([*(F.pad(x[:, : t - b], (0, 0, b, 0)) for b in back), x], dim=-1)
+
+    def _layers(
+        self, x: Tensor, biases: Sequence[Tensor], local: Tensor | None, taps: Callable[[int, Tensor], Tensor]
+    ) -> Tensor:
+        """Return y of positions, (batch, positions, skip), given what the gates of each layer begin with, and their taps."""
         residuals = (*self.residual.unbind(), None)
         locals_ = self._local_weights(local)
         passed = []
-        for dilation, weight, bias, residual, local_weight in zip(
-            self.dilations, self.weight.unbind(), biases.unbind(-2), residuals, locals_, strict=True
+        for layer, (weight, bias, residual, local_weight) in enumerate(
+            zip(self.weight.unbind(), biases, residuals, locals_, strict=True)
         ):
-            back = [min(i * dilation, t) for i in reversed(range(1, self.kernel))]
-            taps = torch.cat([*(F.pad(x[:, : t - b], (0, 0, b, 0)) for b in back), x], dim=-1)  # (b, t, k c)
-            a = (taps @ weight).add_(bias)  # (b, t, 2 c)
+            a = (taps(layer, x) @ weight).add_(bias)  # (b, t, 2 c)
             if local is not None and local_weight is not None:
                 a = a + local @ local_weight
             g = gate(a, dim=-1)  # (b, t, c)
@@ -189,3 +199,22 @@ class DilatedStack(nn.Module):
                 torch.addmm(x_l, g, onward[0], out=onward[1])
         past.index_copy_(0, places[:, 0], memory.inputs)  # in the place of the oldest
         return torch.addmm(self.skip_bias, memory.gated.flatten(1), self.skip_weight)
+
+    def prefill(self, x: Tensor, memory: StackMemory, t: int) -> Tensor:
+        """Return y at several positions in one pass, (batch, positions, skip): what `step` after `step` leads to.
+
+        Args:
+            x: of positions t, t + 1, ..., (batch, positions, channels).
+            memory: as in `step`.
+            t: the first position, from 0.
+        """
+        steps = x.shape[1]
+        rings = memory.past.split([(self.kernel - 1) * dilation for dilation in self.dilations], dim=1)
+
+        def taps(layer: int, x: Tensor) -> Tensor:
+            ring, dilation = rings[layer], self.dilations[layer]
+            x = extended(x, ring, t, ring.shape[1])
+            return torch.cat([x[:, i * dilation : i * dilation + steps] for i in range(self.kernel)], dim=-1)
+
+        local = None if memory.local is None else memory.local[:, t : t + steps]
+        return self._layers(x, memory.bias[:, :, None].unbind(), local, taps)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ancestral.layers.attention import CausalSelfAttention, KeyValueMemory
+from ancestral.layers.attention import CausalSelfAttention, KeyValueMemory, Places
 from ancestral.layers.sparse_patterns import Part
 
 FLEX_FEATURES = 16
@@ -51,7 +51,9 @@ class SparseSelfAttention(CausalSelfAttention):
         return self.part.attend(q, k, v, dropout)
 
     def start(self, like: Tensor, positions: int) -> KeyValueMemory:
-        return self._memory(like, self.part.kept(positions), functools.partial(self.part.slots, positions))
+        part = self.part
+        places = Places(functools.partial(part.slots, positions), functools.partial(part.held, positions), part.attends)
+        return self._memory(like, part.kept(positions), places)
 
 
 # FlexAttention

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ancestral.errors import InvalidInput
-from ancestral.layers.attention import fold, ring, unfold, windowed_attention
+from ancestral.layers.attention import fold, in_window, ring, ring_held, unfold, windowed_attention
 from ancestral.layers.mlp import check_choice
 
 PATTERNS = ("strided", "fixed")
@@ -86,6 +86,10 @@ class Part(ABC):
     def slots(self, n: int, t: int) -> tuple[int | None, slice]:
         """Return where steps over `n` positions keep the key of position `t`, and where those are that it attends to."""
 
+    def held(self, n: int, t: int) -> Tensor:
+        """Return whose keys lie where before position `t` of `n`, (kept,), below 0 for none; those of a ring, as here."""
+        return ring_held(self.kept(n), t)
+
     def layout(self, n: int) -> tuple[Tensor, Tensor]:
         """Return the positions of queries and of keys in an order in which those that belong together are neighbours.
 
@@ -99,7 +103,7 @@ class Window(Part):
     """The last l positions, itself included: the first part of the strided pattern."""
 
     def attends(self, query: Tensor, key: Tensor) -> Tensor:
-        return (key <= query) & (query - key < self.stride)
+        return in_window(self.stride, query, key)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, dropout: float = 0.0) -> Tensor:
         return windowed_attention(q, k, v, self.stride, dropout)
@@ -142,6 +146,10 @@ class Columns(Part):
         row, column = divmod(t, self.stride)
         first = column * -(-n // self.stride)
         return first + row, slice(first, first + row + 1)
+
+    def held(self, n: int, t: int) -> Tensor:
+        positions = torch.arange(-(-n // self.stride) * self.stride).view(-1, self.stride)[:, :n].T.flatten()
+        return torch.where(positions < t, positions, -1)
 
     def layout(self, n: int) -> tuple[Tensor, Tensor]:
         order = torch.arange(-(-n // self.stride) * self.stride).view(-1, self.stride).T.flatten()
@@ -232,6 +240,10 @@ class Summaries(Part):
     def slots(self, n: int, t: int) -> tuple[int | None, slice]:
         count = self.kept(t + 1)
         return count - 1 if t % self.stride >= self.stride - self.summary else None, slice(count)
+
+    def held(self, n: int, t: int) -> Tensor:
+        positions = self.layout(n)[1]
+        return torch.where(positions < t, positions, -1)
 
     def layout(self, n: int) -> tuple[Tensor, Tensor]:
         positions = torch.arange(n)

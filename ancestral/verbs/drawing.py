@@ -71,7 +71,8 @@ class Drawn:
     Args:
         x: the data, (n, *event.shape), of type `event.dtype`, on the CPU.
         event: what a datum is: the model's event, at the length that was drawn.
-        calls: times that the network was called: for one step of a batch, or for all its entries at once.
+        calls: times that the network was called: for one step of a batch, one of several that were taken together too, or for
+            all its entries at once.
         steps: calls that drawing one entry after another takes; 0 for models that draw data whole.
         changed: what was done to the model's distribution, such as "temperature 0.8"; empty where draws are exact.
     """
@@ -184,8 +185,8 @@ def one_by_one(
         for t, entry in enumerate(state.entries[: stop - begin], begin):
             if alike and t == first:
                 state = model.fork(state, torch.zeros(n, dtype=torch.long, device=x.device))
-            if state.t == t - begin and model.fuses(state, draws):
-                model.run(state, draws, min(state.t + AT_ONCE, (first if t < first else stop) - begin))
+            if state.t == t - begin and (t < first or model.fuses(state, draws)):
+                model.run(state, draws, (first if t < first else min(t + AT_ONCE, stop)) - begin)
             if state.t > t - begin:  # the step was taken together with others
                 drawn = state.x[:, entry]
             else:

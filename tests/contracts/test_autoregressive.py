@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ancestral.errors import InvalidInput, Unsupported
-from ancestral.models.autoregressive.base import AutoregressiveModel
+from ancestral.models.autoregressive.base import AutoregressiveModel, State
 from tests.contracts.cases import Case, all_states, contract, generator, repeat
 
 
@@ -107,6 +107,47 @@ def test_step_equals_forward(case: Case, dtype: torch.dtype, tolerance: float) -
         stepped = teacher_forced(model, x, condition)
         whole = model(x, condition).flatten(1, -2)
         torch.testing.assert_close(stepped, whole, rtol=tolerance, atol=tolerance)
+
+
+def assert_alike(ours: State, theirs: State, tolerance: float) -> None:
+    """Hold two states equal: steps and data to the bit, memory of all kinds but for rounding."""
+    assert ours.t == theirs.t
+    assert torch.equal(ours.x, theirs.x)
+    for one, other in zip(ours.memory, theirs.memory, strict=True):
+        torch.testing.assert_close(one, other, rtol=tolerance, atol=tolerance)
+
+
+@contract(autoregressive)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-5)], ids=["f64", "f32"])
+@torch.no_grad()
+def test_a_prefill_leads_where_steps_lead(case: Case, dtype: torch.dtype, tolerance: float) -> None:
+    """From each step to the next, to one between and to the last: raw parameters, the state, and what follows from it."""
+    model = case.build(dtype=dtype)
+    order, n = model.order.tolist(), case.event.numel
+    x, condition = case.data(3).flatten(1).to(dtype)[:, order], case.conditions(3)
+    stepped = model.init_state(3, condition)
+    for begin in range(n):
+        for stop in sorted({begin + 1, (begin + 1 + n) // 2, n}):
+            ours, theirs = (model.fork(stepped, torch.arange(3)) for _ in range(2))
+            raw = model.prefill(ours, x[:, begin:stop], x[:, begin - 1] if begin else None)
+            expected = [model.step(theirs, x[:, t - 1] if t else None) for t in range(begin, stop)]
+            torch.testing.assert_close(raw, torch.stack(expected, dim=1), rtol=tolerance, atol=tolerance)
+            theirs.x[:, order[stop - 1]] = x[:, stop - 1]
+            assert_alike(ours, theirs, tolerance)
+            if stop < n:
+                after = [model.step(state, x[:, stop - 1]) for state in (ours, theirs)]
+                torch.testing.assert_close(*after, rtol=tolerance, atol=tolerance)
+        model.step(stepped, x[:, begin - 1] if begin else None)
+
+
+@contract(autoregressive)
+def test_prefills_out_of_turn_are_refused(case: Case) -> None:
+    model, n = case.build(), case.event.numel
+    state, values = model.init_state(2, case.conditions(2)), torch.zeros(2, n + 1)
+    for count, previous in ((0, None), (n + 1, None), (1, values[:, 0])):
+        with pytest.raises(InvalidInput, match=f"step 0 of {n} got {count} values"):
+            model.prefill(state, values[:, :count], previous)
+    assert state.t == 0
 
 
 @contract(autoregressive)

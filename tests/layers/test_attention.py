@@ -51,6 +51,26 @@ def test_steps_equal_forward(batch: int, heads: int, positions: int, window: int
         torch.testing.assert_close(layer.step(x[:, t], memory, t, at), layer(x, by)[:, t], rtol=1e-12, atol=1e-12)
 
 
+@given(
+    batch=st.integers(1, 2),
+    heads=st.integers(1, 2),
+    sizes=st.lists(st.integers(1, 9), min_size=1, max_size=4),
+    window=st.none() | st.integers(1, 12),
+    rotary=st.booleans(),
+)
+@torch.no_grad()
+def test_prefills_equal_forward(batch: int, heads: int, sizes: list[int], window: int | None, rotary: bool) -> None:
+    positions = sum(sizes)
+    layer, x = attention(4 * heads, heads, window), random(batch, positions, 4 * heads)
+    cos, sin = rotation(torch.arange(positions), 4, x)
+    memory, t, found = layer.start(x, positions), 0, []
+    for size in sizes:
+        by = (cos[t : t + size], sin[t : t + size]) if rotary else None
+        found.append(layer.prefill(x[:, t : t + size], memory, t, by))
+        t += size
+    torch.testing.assert_close(torch.cat(found, dim=1), layer(x, (cos, sin) if rotary else None), rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.parametrize("window", [None, 3])
 def test_a_position_sees_its_window_and_no_more(window: int | None) -> None:
     layer, x = attention(8, 2, window), random(1, 7, 8).requires_grad_()

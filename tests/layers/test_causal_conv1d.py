@@ -41,6 +41,21 @@ def test_steps_equal_forward_equal_the_sum(
         torch.testing.assert_close(conv.step(x[:, t], memory, t), expected, rtol=1e-12, atol=1e-12)
 
 
+@given(kernel=st.integers(1, 4), dilation=st.integers(1, 5), sizes=st.lists(st.integers(1, 9), min_size=1, max_size=4))
+@torch.no_grad()
+def test_prefills_equal_forward_and_leave_what_steps_leave(kernel: int, dilation: int, sizes: list[int]) -> None:
+    conv = build(2, 3, kernel, dilation)
+    x = torch.randn(2, sum(sizes), 2, dtype=torch.float64)
+    whole, memory, stepped, t = conv(x), conv.start(x), conv.start(x), 0
+    for size in sizes:
+        found = conv.prefill(x[:, t : t + size], memory, t)
+        torch.testing.assert_close(found, whole[:, t : t + size], rtol=1e-12, atol=1e-12)
+        for s in range(t, t + size):
+            conv.step(x[:, s], stepped, s)
+        assert torch.equal(memory, stepped)
+        t += size
+
+
 @pytest.mark.parametrize(("kernel", "dilation"), [(0, 1), (1, 0)])
 def test_bad_options_are_refused(kernel: int, dilation: int) -> None:
     with pytest.raises(InvalidInput, match="at least 1"):

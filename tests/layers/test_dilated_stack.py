@@ -65,6 +65,32 @@ def test_steps_equal_forward_equal_the_formula(
         torch.testing.assert_close(stack.step(x[:, t], memory, t), expected[:, t], rtol=1e-12, atol=1e-12)
 
 
+@given(
+    dilations=st.lists(st.integers(1, 5), min_size=1, max_size=3),
+    kernel=st.integers(2, 3),
+    sizes=st.lists(st.integers(1, 9), min_size=1, max_size=3),
+    shifted=st.booleans(),
+    local=st.integers(0, 2),
+)
+@torch.no_grad()
+def test_prefills_equal_forward_and_leave_what_steps_leave(
+    dilations: list[int], kernel: int, sizes: list[int], shifted: bool, local: int
+) -> None:
+    stack = build(2, 3, dilations, kernel, local)
+    x = torch.randn(2, sum(sizes), 2, dtype=torch.float64)
+    shift = torch.randn(2, len(dilations) * 4, dtype=torch.float64) if shifted else None
+    z = torch.randn(2, sum(sizes), local, dtype=torch.float64) if local else None
+    whole, t = stack(x, shift, z), 0
+    memory, stepped = stack.start(x, shift, z), stack.start(x, shift, z)
+    for size in sizes:
+        found = stack.prefill(x[:, t : t + size], memory, t)
+        torch.testing.assert_close(found, whole[:, t : t + size], rtol=1e-12, atol=1e-12)
+        for s in range(t, t + size):
+            stack.step(x[:, s], stepped, s)
+        torch.testing.assert_close(memory.past, stepped.past, rtol=1e-12, atol=1e-12)
+        t += size
+
+
 @given(dilations=st.lists(st.integers(1, 4), min_size=1, max_size=3), kernel=st.integers(2, 3))
 def test_the_reach_is_what_is_read(dilations: list[int], kernel: int) -> None:
     stack = build(2, 2, dilations, kernel)

@@ -134,8 +134,31 @@ def test_steps_equal_forward_and_keep_what_later_ones_need(part: Part, n: int, b
     for t in range(n):
         at = None if by is None else step_rotations(by)[t]
         torch.testing.assert_close(layer.step(x[:, t], memory, t, at), whole[:, t], rtol=1e-11, atol=1e-12)
-        _, attended = memory.slots(t)
+        _, attended = memory.places.slots(t)
         assert memory.keys[:, :, attended].shape[2] == mask(part, n)[t].sum()
+
+
+@given(part=pieces, n=sizes)
+def test_what_is_held_is_what_steps_put_there(part: Part, n: int) -> None:
+    held = [-1] * part.kept(n)
+    for t in range(n):
+        found = part.held(n, t).tolist()
+        assert [max(position, -1) for position in found] == held
+        place, _ = part.slots(n, t)
+        if place is not None:
+            held[place] = t
+
+
+@given(part=pieces, counts=st.lists(st.integers(1, 15), min_size=1, max_size=4), batch=st.integers(1, 2))
+@torch.no_grad()
+def test_prefills_equal_forward(part: Part, counts: list[int], batch: int) -> None:
+    torch.manual_seed(0)
+    layer, x = SparseSelfAttention(8, 2, part).double().eval(), random(batch, sum(counts), 8)
+    memory, t, found = layer.start(x, sum(counts)), 0, []
+    for count in counts:
+        found.append(layer.prefill(x[:, t : t + count], memory, t))
+        t += count
+    torch.testing.assert_close(torch.cat(found, dim=1), layer(x), rtol=1e-11, atol=1e-12)
 
 
 @pytest.mark.parametrize(

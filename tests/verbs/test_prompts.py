@@ -8,11 +8,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
+from torch import Tensor
 
 from ancestral.encoding import TextEncoding
 from ancestral.errors import InvalidInput, Unsupported
 from ancestral.event import Event
 from ancestral.models import create
+from ancestral.models.autoregressive.base import State
 from ancestral.models.autoregressive.sequence import SequenceModel
 from ancestral.verbs.complete import complete
 from ancestral.verbs.drawing import DrawOptions
@@ -140,18 +142,28 @@ def test_a_prompt_that_would_have_been_drawn_changes_nothing(name: str, size: in
 
 def test_what_all_are_given_is_read_once() -> None:
     model = lively("lstm-lm")
-    sizes: list[int] = []
-    step = model.step
-    model.resized = lambda length: SequenceModel.resized(model, length)  # type: ignore[method-assign]
+    read: list[tuple[int, int]] = []
+    step, prefill = model.step, model.prefill
 
-    def counted(state: object, previous: object = None) -> torch.Tensor:
-        sizes.append(len(state.x))  # type: ignore[attr-defined]
-        return step(state, previous)  # type: ignore[arg-type]
+    def stepped(state: State, previous: Tensor | None = None) -> Tensor:
+        read.append((len(state.x), 1))
+        return step(state, previous)
 
-    model.step = counted  # type: ignore[method-assign,assignment]
+    def prefilled(state: State, values: Tensor, previous: Tensor | None = None) -> Tensor:
+        read.append((len(state.x), values.shape[1]))
+        return prefill(state, values, previous)
+
+    model.step, model.prefill = stepped, prefilled  # type: ignore[method-assign,assignment]
     drawn = draw(model, 6, prompt=[1, 2, 3], length=4)
-    assert sizes == [1] * 3 + [6] * 4
+    assert read == [(1, 3)] + [(6, 1)] * 4
     assert drawn.calls == drawn.steps == 7
+    read.clear()
+    draw(model, 2, prompt=[[1, 2, 3], [1, 2, 4]], length=4)
+    assert read == [(2, 3)] + [(2, 1)] * 4
+    model.fused = False
+    read.clear()
+    draw(model, 6, prompt=[1, 2, 3], length=4)
+    assert read == [(1, 1)] * 3 + [(6, 1)] * 4
 
 
 def test_the_length_is_that_of_the_event_where_none_is_given() -> None:

@@ -15,6 +15,9 @@ from ancestral.likelihood import EXACT
 from ancestral.models.autoregressive.draws import Draws, EntryValue
 from ancestral.models.base import Model
 
+PREFILLED = 2**11
+"""Entries of one pass over given values, of all data together: what is computed of them is in memory at once."""
+
 
 @dataclass
 class State:
@@ -60,8 +63,8 @@ class State:
 class AutoregressiveModel(Model):
     r"""p(x | c) = prod_t p(x_{o(t)} | x_{o(<t)}, c), for an order o of the entries.
 
-    A subclass sets `head` and implements `forward`; `order` where it is not 0, 1, 2, ...; and `start` and
-    `advance` where a step can cost less than a whole `forward`.
+    A subclass sets `head` and implements `forward`; `order` where it is not 0, 1, 2, ...; `start` and `advance` where a step
+    can cost less than a whole `forward`; and `advance_over` where several steps over given values can be one pass.
 
     Args:
         event: what a datum is.
@@ -76,6 +79,8 @@ class AutoregressiveModel(Model):
     """Members of a mixture; see `Ensemble`."""
     fused: bool = True
     """Whether models that can may take many steps in one call; set to False, they are taken one by one."""
+    prefills: bool = False
+    """Whether `prefill` is one pass."""
     head: Head
     """The distribution of one entry."""
 
@@ -189,6 +194,36 @@ class AutoregressiveModel(Model):
         state.t += 1
         return raw
 
+    @torch.no_grad()
+    def prefill(self, state: State, values: Tensor, previous: Tensor | None = None) -> Tensor:
+        """Take a step for each of several values, to the state that `step` after `step` leads to, but for rounding.
+
+        The last value is in the state's data then, and still to be given to the next step.
+
+        Args:
+            state: from `init_state`, at any step; it is changed in place.
+            values: of entries `order[t]`, `order[t + 1]`, ..., (batch, steps), on the event's scale; at least one.
+            previous: as in `step`.
+
+        Returns:
+            Raw head parameters of these entries, (batch, steps, head.parameters).
+
+        Raises:
+            InvalidInput: if there is no value, or one after the last step, or they lack the value before them.
+        """
+        t, steps = state.t, values.shape[1]
+        if not 1 <= steps <= self.event.numel - t or (previous is None) != (t == 0):
+            raise InvalidInput(
+                f"step {t} of {self.event.numel} got {steps} values and {'no' if previous is None else 'a'} previous one: give"
+                f" 1 to {self.event.numel - t}, and the previous one at each step but 0"
+            )
+        if previous is not None:
+            state.x[:, state.entries[t - 1]] = previous.to(state.x.dtype)
+        raw = self.advance_over(state, values, previous)
+        state.x[:, state.entries[t : t + steps]] = values.to(state.x.dtype)
+        state.t = t + steps
+        return raw
+
     def start(self, state: State) -> None:
         """Fill `state.cache` before the first step, for `len(state.x)` data, and `remember` what steps will write.
 
@@ -202,6 +237,17 @@ class AutoregressiveModel(Model):
         """
         raw: Tensor = self(state.x.view(-1, *self.event.shape), state.condition)
         return raw.flatten(1, -2)[:, int(state.order[state.t])]
+
+    def advance_over(self, state: State, values: Tensor, previous: Tensor | None) -> Tensor:
+        """Return the raw parameters of the entries of several values, (batch, steps, parameters); see `prefill`.
+
+        This default takes the steps one by one; models override it where one pass leads to the same, and set `prefills`.
+        """
+        raw = []
+        for value in values.unbind(1):
+            raw.append(self.step(state, previous))
+            previous = value
+        return torch.stack(raw, dim=1)
 
     def fuses(self, state: State, draws: Draws) -> bool:
         """Return whether `run_fused` takes these steps, and is the faster way to."""
@@ -221,7 +267,7 @@ class AutoregressiveModel(Model):
     def run(self, state: State, choose: Draws | Callable[[int, Tensor], Tensor], stop: int | None = None) -> Tensor:
         """Take the steps that are left; sampling, completion and decoding differ in how they choose values.
 
-        Where what is chosen is said by `Draws`, a model may take many steps in one call: see `fuses`.
+        Where what is chosen is said by `Draws`, a model may take many steps in one call: see `prefill` and `fuses`.
 
         Args:
             state: from `init_state`, `fork` or an earlier `run`; it is changed in place.
@@ -235,11 +281,13 @@ class AutoregressiveModel(Model):
         """
         order = state.entries
         stop = len(order) if stop is None else stop
-        if isinstance(choose, Draws) and self.fuses(state, choose):
+        value = None if state.t == 0 else state.x[:, order[state.t - 1]].clone()
+        if isinstance(choose, Draws):
+            value = self._prefill_given(state, choose, stop, value)
+        if state.t < stop and isinstance(choose, Draws) and self.fuses(state, choose):
             self.run_fused(state, choose, stop)
         else:
             choose = functools.partial(self.choose_value, choose) if isinstance(choose, Draws) else choose
-            value = None if state.t == 0 else state.x[:, order[state.t - 1]].clone()
             for t in range(state.t, stop):
                 value = choose(order[t], self.step(state, value))
                 if self.all_over(order[t], value):
@@ -248,6 +296,26 @@ class AutoregressiveModel(Model):
             if value is not None:
                 state.x[:, order[state.t - 1]] = value.to(state.x.dtype)
         return state.x.view(-1, *self.event.shape).to(self.event.dtype)
+
+    def _prefill_given(self, state: State, draws: Draws, stop: int, value: Tensor | None) -> Tensor | None:
+        """Take the steps up to `stop` or to the first value that is not given; return the value of the last one, (batch,).
+
+        A single step is left to be taken as all are; so are those after the ends of all sentences.
+        """
+        given, order, size = draws.given, state.entries, PREFILLED // len(state.x)
+        end = next((t for t in range(state.t, stop) if not draws.is_given(order[t])), stop)
+        if given is None or not (self.prefills and self.fused) or min(end - state.t, size) < 2:
+            return value
+        for t in range(state.t, end, size):
+            entries = order[t : min(t + size, end)]
+            raw, values = self.prefill(state, given[:, entries], value), given[:, entries].unbind(1)
+            value = values[-1]
+            if draws.scored:
+                for entry, one, each in zip(entries, raw.unbind(1), values, strict=True):
+                    draws.add(self.value_log_prob(entry, one, each))
+            if self.all_over(entries[-1], value):
+                break
+        return value
 
     def all_over(self, entry: int, value: Tensor) -> bool:
         """Return whether sentences, whose entry (flat index) now got values, (batch,), are all over: nothing is left."""

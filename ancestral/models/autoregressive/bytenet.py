@@ -167,3 +167,9 @@ class ByteNet(SequenceModel):
         for block in state.cache["blocks"]:
             h = block.run(h, lambda conv, x: conv.step(x, memories.get(conv, x), t))
         return torch.relu(self.norm(h))
+
+    def prefill_features(self, state: State, h: Tensor) -> Tensor:
+        memories, t = state.cache["memories"], state.t
+        for block in state.cache["blocks"]:
+            h = block.run(h, lambda conv, x: conv.prefill(x, memories.get(conv, x), t))
+        return torch.relu(self.norm(h))

@@ -169,3 +169,10 @@ class ByteNetMT(EncoderDecoder):
         for block in state.cache["blocks"]:
             h = block.run(h, lambda conv, x: conv.step(x, memories.get(conv, x), t))
         return torch.relu(self.norm(h))
+
+    def prefill_features(self, state: State, h: Tensor) -> Tensor:
+        memories, t = state.cache["memories"], state.t
+        h = h * self.scale + state.cache["source"][:, t : t + h.shape[1]]
+        for block in state.cache["blocks"]:
+            h = block.run(h, lambda conv, x: conv.prefill(x, memories.get(conv, x), t))
+        return torch.relu(self.norm(h))

@@ -79,6 +79,10 @@ class DecoderLayer(nn.Module):
         g = F.glu(self.conv.step(h, memory, t), dim=-1)
         return (h + self.attend(g[:, None], e[:, None], source)[:, 0]) * HALF
 
+    def prefill(self, h: Tensor, e: Tensor, memory: Tensor, t: int, source: Source) -> Tensor:
+        """Return the features of positions from `t` on after the layer, (batch, positions, width)."""
+        return (h + self.attend(F.glu(self.conv.prefill(h, memory, t), dim=-1), e, source)) * HALF
+
 
 @register("conv-s2s")
 class ConvS2S(EncoderDecoder):
@@ -206,4 +210,12 @@ class ConvS2S(EncoderDecoder):
         h = self.decoder_in(e)
         for layer, memory in state.cache["layers"]:
             h = layer.step(h, e, memory, t, source)
+        return self.decoder_out(h)
+
+    def prefill_features(self, state: State, h: Tensor) -> Tensor:
+        t, source = state.t, state.cache["source"]
+        e = (h * self.scale + self.places[t : t + h.shape[1]]) * HALF
+        h = self.decoder_in(e)
+        for layer, memory in state.cache["layers"]:
+            h = layer.prefill(h, e, memory, t, source)
         return self.decoder_out(h)

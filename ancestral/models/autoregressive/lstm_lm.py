@@ -112,5 +112,15 @@ class LSTMLanguageModel(SequenceModel):
         out: Tensor = self.project(h)
         return out
 
+    def prefill_features(self, state: State, h: Tensor) -> Tensor:
+        units = tuple(torch.stack(layers) for layers in zip(*state.cache["units"], strict=True))
+        weights = [weight for layer in state.cache["weights"] for weight in layer]
+        h, *after = torch.lstm(h, units, weights, True, len(units[0]), 0.0, False, False, True)
+        for kept, now in zip(zip(*state.cache["units"], strict=True), after, strict=True):
+            for layer, units_now in zip(kept, now, strict=True):
+                layer.copy_(units_now)
+        out: Tensor = self.project(h)
+        return out
+
 
 _WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")

@@ -19,8 +19,9 @@ from ancestral.models.autoregressive.base import AutoregressiveModel, State
 class SequenceModel(AutoregressiveModel):
     r"""p(x_t | x_{<t}, c) = softmax(W f(e_0, ..., e_t)), with e_t = E x_{t-1} + C c, and a symbol of its own before x_0.
 
-    A subclass implements `features`, and for steps `start_features` and `step_features`. Entries are symbols: nothing is
-    made of their being numbers. They are visited as they come, those of images pixel by pixel and channels innermost.
+    A subclass implements `features`, and for steps `start_features`, `step_features` and, where several of them can be one
+    pass, `prefill_features`. Entries are symbols: nothing is made of their being numbers. They are visited as they come, those
+    of images pixel by pixel and channels innermost.
 
     Of sentences (`Event.sentences`), entries after an end symbol are end symbols with probability 1: their raw parameters say
     so, whatever the network does. A batch is cut to its longest sentence before anything is computed.
@@ -41,6 +42,7 @@ class SequenceModel(AutoregressiveModel):
 
     takes = ("binary", "integer")
     sentences = True
+    prefills = True
     carries: ClassVar[bool] = False
     """Whether a sequence can go on from one batch to the next: see `carry`."""
     carried: tuple[Tensor, ...] | None = None
@@ -102,6 +104,17 @@ class SequenceModel(AutoregressiveModel):
     def step_features(self, state: State, h: Tensor) -> Tensor:
         """Return the features of the position `state.t`, (batch, width), given its embedding, (batch, width)."""
         raise NotImplementedError
+
+    def prefill_features(self, state: State, h: Tensor) -> Tensor:
+        """Return the features of positions from `state.t` on, given their embeddings, (batch, positions, width) both.
+
+        This default goes position by position; models override it where one pass leaves the same memory.
+        """
+        begin, features = state.t, []
+        for state.t, one in enumerate(h.unbind(1), begin):
+            features.append(self.step_features(state, one))
+        state.t = begin
+        return torch.stack(features, dim=1)
 
     @functools.cached_property
     def order(self) -> Tensor:
@@ -251,3 +264,17 @@ class SequenceModel(AutoregressiveModel):
             return raw
         state.ended |= previous == self.event.end_symbol
         return torch.where(state.ended[:, None], self.head.certain(self.event.end_symbol, raw), raw)
+
+    def advance_over(self, state: State, values: Tensor, previous: Tensor | None) -> Tensor:
+        values = values.long()
+        first = torch.full_like(values[:, 0], self.event.levels or 0) if previous is None else previous.long()
+        symbols = torch.cat((first[:, None], values[:, :-1]), dim=1)  # (b, t)
+        h = self.symbols(symbols)
+        if "condition" in state.cache:
+            h = h + state.cache["condition"][:, None]
+        raw = self._readout(self.prefill_features(state, h))
+        if state.ended is None:
+            return raw
+        ended = state.ended[:, None] | ((symbols == self.event.end_symbol).cumsum(1) > 0)
+        state.ended.copy_(ended[:, -1])
+        return torch.where(ended[..., None], self.head.certain(self.event.end_symbol, raw), raw)

@@ -49,6 +49,11 @@ class Block(nn.Module):
         h = h + self.attention.step(self.attention_norm(h), memory, t, by)
         return h + self._mlp(h)
 
+    def prefill(self, h: Tensor, memory: KeyValueMemory, t: int, by: Rotation | None) -> Tensor:
+        """Return the features of positions from `t` on after the block, (batch, positions, width)."""
+        h = h + self.attention.prefill(self.attention_norm(h), memory, t, by)
+        return h + self._mlp(h)
+
     def _mlp(self, h: Tensor) -> Tensor:
         out: Tensor = self.reduce(F.gelu(self.expand(self.norm(h))))
         return out
@@ -126,8 +131,8 @@ class AttentionModel(SequenceModel):
             )
         return super().resized(length)
 
-    def _rotation(self, like: Tensor, positions: int) -> Rotation:
-        return rotation(torch.arange(positions, device=like.device), self.head_features, like)
+    def _rotation(self, like: Tensor, stop: int, begin: int = 0) -> Rotation:
+        return rotation(torch.arange(begin, stop, device=like.device), self.head_features, like)
 
     def features(self, h: Tensor) -> Tensor:
         places = self.place_vectors()
@@ -158,6 +163,16 @@ class AttentionModel(SequenceModel):
             h = h + places[t]
         for block, memory in state.cache["blocks"]:
             h = block.step(h, memory, t, by)
+        out: Tensor = self.norm(h)
+        return out
+
+    def prefill_features(self, state: State, h: Tensor) -> Tensor:
+        t, stop, places = state.t, state.t + h.shape[1], state.cache["places"]
+        by = self._rotation(h, stop, t) if places is None else None
+        if places is not None:
+            h = h + places[t:stop]
+        for block, memory in state.cache["blocks"]:
+            h = block.prefill(h, memory, t, by)
         out: Tensor = self.norm(h)
         return out
 

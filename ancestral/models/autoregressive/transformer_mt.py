@@ -92,6 +92,13 @@ class DecoderBlock(nn.Module):
         out: Tensor = h + self.feed_forward(h)
         return out
 
+    def prefill(self, h: Tensor, memory: KeyValueMemory, t: int, source: KeysValues, mask: Tensor | None) -> Tensor:
+        """Return the features of positions from `t` on after the block, (batch, positions, width)."""
+        h = h + self.attention.prefill(self.attention_norm(h), memory, t)
+        h = h + self.source_attention(self.source_norm(h), source, mask)
+        out: Tensor = h + self.feed_forward(h)
+        return out
+
 
 @register("transformer-mt")
 class TransformerMT(EncoderDecoder):
@@ -224,5 +231,13 @@ class TransformerMT(EncoderDecoder):
         h = h * self.scale + state.cache["places"][t]
         for block, memory, source in state.cache["blocks"]:
             h = block.step(h, memory, t, source, state.cache["mask"])
+        out: Tensor = self.norm(h)
+        return out
+
+    def prefill_features(self, state: State, h: Tensor) -> Tensor:
+        t = state.t
+        h = h * self.scale + state.cache["places"][t : t + h.shape[1]]
+        for block, memory, source in state.cache["blocks"]:
+            h = block.prefill(h, memory, t, source, state.cache["mask"])
         out: Tensor = self.norm(h)
         return out

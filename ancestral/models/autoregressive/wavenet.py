@@ -177,7 +177,8 @@ class WaveNet(SequenceModel):
         return None if self.event.pcm is None else 1000.0 * self.receptive_field / self.event.pcm.rate
 
     def conditioned(self, h: Tensor, condition: Tensor | None) -> Tensor:
-        return self._hidden(self.stack(h, self._shift(condition), self._local(condition)))
+        local = self._local(condition)
+        return self._hidden(self.stack(h, self._shift(condition), None if local is None else local[:, : h.shape[1]]))
 
     def _shift(self, condition: Tensor | None) -> Tensor | None:
         return None if self.shift is None or condition is None else self.shift(condition)
@@ -211,6 +212,9 @@ class WaveNet(SequenceModel):
 
     def step_features(self, state: State, h: Tensor) -> Tensor:
         return self._hidden(self.stack.step(h, state.cache["stack"], state.t))
+
+    def prefill_features(self, state: State, h: Tensor) -> Tensor:
+        return self._hidden(self.stack.prefill(h, state.cache["stack"], state.t))
 
     # Many steps in one call
 

@@ -141,3 +141,13 @@ def test_bad_options_are_refused(options: dict[str, object], match: str) -> None
 def test_amplitudes_themselves_are_refused() -> None:
     with pytest.raises(InvalidInput, match="binary or integer"):
         create("wavenet", Event.real((4,)))
+
+
+@torch.no_grad()
+def test_short_sentences_have_frames() -> None:
+    """A batch is cut to its longest sentence, and so are its frames: a sentence has one probability in all batches."""
+    torch.manual_seed(0)
+    condition = Event.real((3, 2), axes=("time", "band"))
+    model = create("wavenet", Event.sentences(6, 3), condition, channels=3, skip=4, sets=1, max_dilation=2, local=2).eval()
+    x, frames = torch.tensor([[1, 3, 3, 3, 3, 3], [0, 1, 2, 0, 1, 2]]), torch.randn(2, 3, 2)
+    torch.testing.assert_close(model.log_prob(x[:1], frames[:1]), model.log_prob(x, frames)[:1])

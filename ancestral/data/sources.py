@@ -87,7 +87,7 @@ def load(
         revision: version (branch, tag or commit) of a data set of the hub.
         stream: read train in order, never held, through a shuffle buffer: `Data.streams`.
         buffer: number of rows in the shuffle buffer.
-        memory: GiB that the data may take in memory; larger data are memory-mapped.
+        memory: GiB that the data may take in memory; larger data are memory-mapped, and texts are always.
         level: what a token of text is: "word", "character", "subword", "byte" or "bit". Where None, what is usual for a
             known name, else "byte".
         length: number of tokens of a datum, a window of the text; 256 where None. Of sound: of samples; 8,192 where None. Of

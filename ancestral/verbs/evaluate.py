@@ -245,12 +245,11 @@ def _of_text(
     """
     began = time.perf_counter()
     length = data.event.numel
-    total, windows = 0.0, []
+    total, by_window = 0.0, Moments(0, 0.0, 0.0)
     for value, scored in parts:
         sums = (value * scored).sum(1)
         total += float(sums.sum())
-        windows.append(sums / scored.sum(1))
-    by_window = Moments.of(torch.cat(windows)) if windows else Moments(0, 0.0, 0.0)
+        by_window = by_window.merge(Moments.of(sums / scored.sum(1)))  # kept apart, windows would grow with the text
     if processes()[1] > 1:
         gathered: list[Any] = [None] * processes()[1]
         torch.distributed.all_gather_object(gathered, (total, by_window))

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-import torch
 from torch import Tensor
 
 from ancestral.coding import Damage
@@ -241,9 +240,9 @@ def _open_source(
                 )
             return _Source(len(images.paths), ((x.to(model.device), None) for x in images.batches(size)), images)
         if Path(source).suffix == ".npy" and Path(source).is_file():
-            from ancestral.data.files import read_npy
+            from ancestral.data.files import read_numbers
 
-            source = torch.from_numpy(read_npy(Path(source)))
+            source = read_numbers(Path(source))
     if isinstance(source, Tensor):
         model.event.check(source, "the data")
         condition = model.check_condition(condition, len(source))

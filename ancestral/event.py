@@ -301,8 +301,21 @@ class Event:
 
     @property
     def unit(self) -> str:
-        """What bits for each entry are called: bits/sample of sounds, bits/dim of anything else."""
-        return "bits/dim" if self.pcm is None else "bits/sample"
+        """What figures are in, beside nats per datum: bits of something, or nats of points.
+
+        Bits for each sample of sounds, for each byte, character or other token of text, and for each entry (dimension) of
+        anything else; of sentences for each token, ends counted; nats for each point of drawings.
+
+        >>> Event.tokens(4, TextEncoding.fit("byte")).unit, Event.audio(8, PCM(8000)).unit, Event.drawing(3).unit
+        ('bits/byte', 'bits/sample', 'nats/point')
+        """
+        if self.is_drawing:
+            return "nats/point"
+        if self.end:
+            return "bits/token"
+        if self.pcm is not None:
+            return "bits/sample"
+        return "bits/dim" if self.encoding is None else f"bits/{self.encoding.level}"
 
     @property
     def support(self) -> constraints.Constraint:
@@ -377,6 +390,31 @@ class Event:
         tensor([2, 3, 1])
         """
         return (self.lengths(x) + 1).clamp(max=self.numel)
+
+    def units(self, x: Tensor) -> Tensor:
+        """Return how many of what `unit` is for each datum has, (batch,): entries up to its end, points of drawings.
+
+        Args:
+            x: data, (batch, *shape).
+
+        >>> Event.drawing(3).units(torch.tensor([[[1.5, 0.0, 0.0], [2.0, -1.0, 2.0], [0.0, 0.0, 2.0]]]))
+        tensor([2])
+        """
+        return self.counted(x) // self.shape[-1] if self.is_drawing else self.counted(x)
+
+    def in_unit(self, nats: float, units: float | None = None) -> float:
+        """Return the negative log-likelihood `nats` (per datum) in `unit`.
+
+        Args:
+            nats: mean over the data.
+            units: mean of `units`; where None data have all entries.
+
+        >>> round(Event.integers((3, 32, 32), 256).in_unit(3072 * math.log(256)), 9), Event.drawing(3).in_unit(6.0, 2.0)
+        (8.0, 3.0)
+        """
+        if units is None:
+            units = self.numel / self.shape[-1] if self.is_drawing else self.numel
+        return nats / units / (1.0 if self.unit.startswith("nats") else math.log(2.0))
 
     def until_end(self, x: Tensor) -> Tensor:
         """Return the entries of one datum that come before its end, (entries,); all of them where it has none.

@@ -43,7 +43,12 @@ class Entry:
         test = self.figures.get("test") or {}
         if test.get("nats") is None:
             return ""
-        return f"{test['nats']:.2f} nats, {test['bits_per_dim']:.3f} bits/dim, {test['kind']}"
+        # Of figures that were recorded without their unit, what else is there tells it.
+        key, unit = "bits_per_dim", test.get("unit") or ("bits/token" if test.get("perplexity") else "bits/dim")
+        for other in ("bits_per_byte", "nats_per_point"):
+            if test.get(other) is not None:
+                key, unit = other, other.replace("_per_", "/")
+        return f"{test['nats']:.2f} nats, {test[key]:.3f} {unit}, {test['kind']}"
 
 
 def folders() -> list[Path]:

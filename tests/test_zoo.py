@@ -47,6 +47,22 @@ def test_names_figures_and_recipes_are_listed(own_zoo):
     assert (planned.model, planned.data, planned.trained, planned.figure) == ("made", "digits", False, "")
 
 
+@pytest.mark.parametrize(
+    ("recorded", "figure"),
+    [
+        ({"unit": "bits/sample"}, "2.250 bits/sample"),
+        ({"perplexity": 4.0, "bits_per_byte": 1.5}, "1.500 bits/byte"),
+        ({"perplexity": 4.0}, "2.250 bits/token"),
+        ({"nats_per_point": 3.5}, "3.500 nats/point"),
+    ],
+)
+def test_figures_are_in_the_unit_of_their_data(own_zoo, recorded, figure):
+    test = {"nats": 100.0, "bits_per_dim": 2.25, "kind": "exact", **recorded}
+    (own_zoo / "digits-made" / "figures.json").write_text(json.dumps({"test": test}))
+    (made,) = (entry for entry in zoo.entries() if entry.name == "digits-made")
+    assert made.figure == f"100.00 nats, {figure}, exact"
+
+
 def test_one_recipe_for_many_data_sets_is_a_group(own_zoo):
     group = own_zoo / "tables"
     shutil.copytree(own_zoo / "digits-made", group / "digits")

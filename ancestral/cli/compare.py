@@ -37,16 +37,16 @@ def run(argv: Sequence[str]) -> int:
         (
             row["model"],
             _with_error(row["nats"], row["standard_error"]),
-            f"{row['bits_per_dim']:.4f}",
+            f"{row[result.unit.replace('/', '_per_')]:.4f}",
             "best" if i == 0 else "+" + _with_error(row["difference"], row["difference_standard_error"]),
             row["kind"],
             row["note"],
         )
         for i, row in enumerate(result.to_json()["models"])
     ]
-    columns = ("model", "nats", "bits/dim", "difference (paired)", "kind", "note")
+    columns = ("model", "nats", result.unit, "difference (paired)", "kind", "note")
     title = f"{result.data}, {result.split} split, {result.count} examples"
-    print_table(columns, rows, ("nats", "bits/dim", "difference (paired)"), title)
+    print_table(columns, rows, ("nats", result.unit, "difference (paired)"), title)
     return 0
 
 

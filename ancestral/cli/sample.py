@@ -5,13 +5,12 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import torch
 from jsonargparse import Namespace
 from torch import Tensor
 
 from ancestral.cli.parsing import add_verb, add_weights, arguments, make_parser, parse
 from ancestral.cli.warning_lines import warnings_as_lines
-from ancestral.data.files import read_npy
+from ancestral.data.files import read_numbers
 from ancestral.errors import InvalidInput
 from ancestral.files import check_writable
 from ancestral.models.base import Model
@@ -87,7 +86,7 @@ def _prompt(config: Namespace) -> str | bytes | Tensor | None:
     if text is not None:
         raise InvalidInput("got both --prompt and --prompt-file: give one of them")
     if Path(file).suffix == ".npy":
-        return torch.from_numpy(read_npy(Path(file)).copy())
+        return read_numbers(Path(file)).clone()
     return sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
 
 

@@ -8,7 +8,8 @@ from ancestral.files import check_writable
 from ancestral.verbs.maps import SHOWN, draw_score_maps
 from ancestral.verbs.score import TABLES, check_suffix, save_table, score
 
-DESCRIPTION = """Print or write the log-likelihood of each datum of a split: columns index, log_prob (nats) and bits_per_dim.
+DESCRIPTION = """Print or write the log-likelihood of each datum of a split: columns index, log_prob (nats) and the same in the
+unit of such data, such as bits_per_dim, bits_per_sample or nats_per_point.
 With --map, draw instead where in each datum the bits are; with -o, write the table too.
 
 MODEL is a run directory, a zoo name or a hub repository; DATA is what it was trained on where not given."""

@@ -9,6 +9,7 @@ from jsonargparse import Namespace
 
 from ancestral.cli.parsing import add_data, add_verb, arguments, given, make_parser, parse, print_json
 from ancestral.cli.warning_lines import warnings_as_lines
+from ancestral.data.text_files import lines_of
 from ancestral.errors import InvalidInput
 from ancestral.files import check_writable, write_text
 from ancestral.verbs.inputs import Subject, open_data, open_model
@@ -95,8 +96,4 @@ def _sentences(config: Namespace) -> list[str]:
     if file is None and sys.stdin.isatty():
         raise InvalidInput("there is nothing to translate: give sentences, --file FILE, or --data NAME")
     data = sys.stdin.buffer.read() if file in (None, "-") else Path(file).read_bytes()
-    try:
-        return data.decode().splitlines()
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise InvalidInput(f"line {line} is not UTF-8 (byte 0x{data[error.start]:02x}): repair it") from error
+    return lines_of(data, "" if file in (None, "-") else str(file))

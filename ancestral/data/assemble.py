@@ -139,7 +139,10 @@ def _split_rows(
     left = n - sum(counts.values())
     if left < 1:
         asked_for = " and ".join(f"{count} for {split}" for split, count in counts.items())
-        raise InvalidInput(f"{what} has {n} data, and holding out {asked_for} leaves none for train: hold out fewer")
+        raise InvalidInput(
+            f"{what} has {n} data, and holding out {asked_for} leaves none for train: hold out fewer,"
+            " with validation= and test="
+        )
     order = torch.randperm(n, generator=torch.Generator().manual_seed(options.seed))
     if material.groups is not None:
         group = torch.tensor(material.groups["train"])

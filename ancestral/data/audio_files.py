@@ -17,6 +17,8 @@ Amplitudes = NDArray[np.float32]
 SUFFIXES = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".au"}
 LOUDEST = 2.0
 """Amplitudes beyond full scale, 1, are clipped; where they are beyond this, they are on another scale."""
+UNKNOWN_SIZE = 0x7FFF_F000
+"""Sizes of the samples of a WAV file from which on none is known, about."""
 FULL_SCALE = 1.0 - 2.0**-15
 """Amplitude of the highest 16-bit sample: what is as loud has probably been clipped."""
 
@@ -117,12 +119,40 @@ def _read(content: bytes | None, path: str, name: str) -> tuple[Amplitudes, int]
             with fsspec.open(path, "rb") as remote:
                 content = remote.read()
         with soundfile.SoundFile(path if content is None else io.BytesIO(content)) as file:
+            _refuse_truncated(path if content is None else content, name)
             cache.require_memory(4 * file.frames * file.channels, name, "cut it into shorter files")
             return file.read(dtype="float32", always_2d=True), file.samplerate
     except InvalidInput:
         raise
     except Exception as error:  # the decoder raises whatever a broken file leads it to
         raise InvalidInput(f"{name} cannot be read as sound ({error}): repair it or leave it out") from error
+
+
+def _refuse_truncated(source: str | bytes, name: str) -> None:
+    """Raise if a WAV file says that it holds more than it does, which decoders pass over.
+
+    Files that were written to a pipe do not know their size, and say the largest one or none.
+
+    Raises:
+        InvalidInput: with both sizes.
+    """
+    with io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb") as file:
+        size = file.seek(0, io.SEEK_END)
+        file.seek(0)
+        head = file.read(12)
+        if head[:4] != b"RIFF" or head[8:] != b"WAVE":
+            return
+        while len(head := file.read(8)) == 8:
+            length = int.from_bytes(head[4:], "little")
+            left = size - file.tell()
+            if head[:4] == b"data":
+                if left < length < UNKNOWN_SIZE:
+                    raise InvalidInput(
+                        f"{name} is cut off: it has {left:,} bytes of samples, expected the {length:,} that it says: write it"
+                        " again or leave it out"
+                    )
+                return
+            file.seek(length + length % 2, io.SEEK_CUR)  # chunks begin at even places
 
 
 def find_sounds(folder: Path) -> Sequence[Path]:

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ancestral.data import cache
 from ancestral.data.arrays import from_arrays
@@ -194,6 +196,20 @@ def read_npy(path: Path) -> NDArray[Any]:
         raise InvalidInput(
             f"{path} is not an .npy file of numbers ({error}): save it with numpy.save, without objects"
         ) from error
+
+
+def read_numbers(path: Path) -> Tensor:
+    """Return the numbers of an .npy file as a tensor, memory-mapped where torch has their type.
+
+    Raises:
+        InvalidInput: if it holds something else, or is no .npy file.
+    """
+    array = read_npy(path)
+    if array.dtype.kind not in "biuf":
+        raise InvalidInput(
+            f"{path} holds {array.dtype.name} of shape {array.shape}, expected numbers: save whole or real ones"
+        )
+    return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
 
 
 def read_npz(path: Path) -> dict[str, NDArray[Any]]:

@@ -15,6 +15,7 @@ from ancestral.data.base import Batch, Data, Split
 from ancestral.data.columnar import TEXT_TYPES, Rows
 from ancestral.data.files import below_root
 from ancestral.data.material import SPLIT_NAMES, Options, canonical_splits, refuse_unused
+from ancestral.data.text_files import lines_of
 from ancestral.encoding import TextEncoding
 from ancestral.encoding.base import encoding_class
 from ancestral.errors import InvalidInput
@@ -192,7 +193,7 @@ def pairs_of_files(name: str, languages: str) -> Pairs | None:
             if not path.is_file():
                 other = next(p for p in paths if p != path)
                 raise InvalidInput(f"there is {other}, but no file {path} with its translations: add it")
-        both = [_clean(_read_lines(path), str(path)) for path in paths]
+        both = [_clean(lines_of(path.read_bytes(), str(path)), str(path)) for path in paths]
         if len(both[0]) != len(both[1]):
             raise InvalidInput(
                 f"{paths[0]} has {len(both[0]):,} lines, {paths[1]} {len(both[1]):,}, expected as many in both, where line i"
@@ -203,15 +204,6 @@ def pairs_of_files(name: str, languages: str) -> Pairs | None:
     return Pairs(name, chosen, canonical_splits(splits), set(), cache.stamp(files), record=cache.describe(files))
 
 
-def _read_lines(path: Path) -> Lines:
-    data = path.read_bytes()
-    try:
-        return data.decode().splitlines()
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise InvalidInput(f"line {line} of {path} is not UTF-8 (byte 0x{data[error.start]:02x}): repair it") from error
-
-
 def _clean(cells: Iterator[Any] | Lines, what: str) -> Lines:
     """Return cells or lines without whitespace around them, and line breaks within them as spaces.
 
@@ -220,7 +212,9 @@ def _clean(cells: Iterator[Any] | Lines, what: str) -> Lines:
     """
     lines = ["" if cell is None else " ".join(str(cell).splitlines()).strip() for cell in cells]
     empty = [i for i, line in enumerate(lines, 1) if not line]
-    if empty or not lines:
+    if not lines:
+        raise InvalidInput(f"{what} is empty (0 lines), expected a sentence in each line: write it again")
+    if empty:
         raise InvalidInput(
             f"{what} has {len(empty)} empty of {len(lines):,} lines{_named(empty)}, expected a sentence in each: fill them, or"
             " drop them and their translations"
@@ -253,7 +247,7 @@ def assemble_pairs(name: str, pairs: Pairs, options: Options) -> Data:
     longest = max(int(side.lengths.max()) for sides in both.values() for side in sides)
     length = options.length or (longest + 1 if asked is None else asked.numel)
     if longest > length and not options.crop:
-        _refuse_long(pairs, both, length, longest)
+        _refuse_long(pairs, both, length, longest if asked is None else None)
     event = Event.sentences(length, encoding)
     splits: dict[str, Split] = {}
     for split, (base, index) in rows.items():
@@ -377,12 +371,13 @@ def _some(side: Ragged, index: Tensor) -> Ragged:
     return some
 
 
-def _refuse_long(pairs: Pairs, both: Mapping[str, tuple[Ragged, Ragged]], length: int, longest: int) -> None:
+def _refuse_long(pairs: Pairs, both: Mapping[str, tuple[Ragged, Ragged]], length: int, longest: int | None) -> None:
+    advice = "" if longest is None else f"length={longest + 1}, or "  # else a model is for that length
     for split, sides in both.items():
         for language, side in zip(pairs.languages, sides, strict=True):
             long = (side.lengths > length).nonzero()[:, 0] + 1
             if len(long):
                 raise InvalidInput(
                     f"{len(long):,} of {len(side):,} sentences of {split} in {pairs.what} ({language}{_named(long.tolist())})"
-                    f" have more than {length} tokens: pass length={longest + 1}, or crop=True to cut them"
+                    f" have more than {length} tokens: pass {advice}crop=True to cut them"
                 )

@@ -14,7 +14,7 @@ from ancestral.data.columnar import Rows, from_rows
 from ancestral.data.files import FILES, below_root, kind_of, names_below_root, read_path, root
 from ancestral.data.hub import hub_rows, url_rows
 from ancestral.data.material import Material, Options
-from ancestral.data.pairs import Pairs, assemble_pairs, pairs_of_files, pairs_of_rows
+from ancestral.data.pairs import Pairs, assemble_pairs, pairs_of_files, pairs_of_rows, parse_languages
 from ancestral.data.streaming import stream_rows
 from ancestral.data.text import assemble_text
 from ancestral.data.text_files import Text, text_of_rows
@@ -87,7 +87,7 @@ def load(
         revision: version (branch, tag or commit) of a data set of the hub.
         stream: read train in order, never held, through a shuffle buffer: `Data.streams`.
         buffer: number of rows in the shuffle buffer.
-        memory: GiB that the data may take in memory; larger data are memory-mapped.
+        memory: GiB that the data may take in memory; larger data are memory-mapped, and texts are always.
         level: what a token of text is: "word", "character", "subword", "byte" or "bit". Where None, what is usual for a
             known name, else "byte".
         length: number of tokens of a datum, a window of the text; 256 where None. Of sound: of samples; 8,192 where None. Of
@@ -180,6 +180,12 @@ def _named(name: str, options: Options) -> Data:
     if found is not None:
         rows = read_path(found, options)
         source = str(found.resolve())
+        if options.languages is not None and not isinstance(rows, Rows):
+            one, other = parse_languages(options.languages)
+            raise InvalidInput(
+                f"{name} holds no translations, expected files such as train.{one} and train.{other}, or columns {one} and"
+                f" {other}: give their folder or file, or leave languages= out"
+            )
     elif "://" in name:
         rows, source = url_rows(name, options), name
     else:

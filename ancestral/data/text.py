@@ -19,7 +19,7 @@ from ancestral.event import Event
 
 LENGTH = 256
 """Tokens of a datum where no number is asked for."""
-ANY_TEXT = {"validation", "test", "event", "memory", "level", "length", "vocabulary", "words"}
+ANY_TEXT = {"validation", "test", "event", "level", "length", "vocabulary", "words"}
 """Options that every text takes."""
 _ENCODING_OPTIONS = ("level", "vocabulary", "words")
 
@@ -85,7 +85,7 @@ class TokenSplit:
 def assemble_text(name: str, text: Text, options: Options) -> Data:
     """Return the data set that `options` ask for, out of a text.
 
-    The tokens are kept in the cache, and are made part by part: neither takes more memory as the text grows.
+    The tokens are kept in the cache, made part by part and memory-mapped: none of it takes more memory as the text grows.
 
     Raises:
         InvalidInput: if a split is empty or too short, an option does not fit, or the text is not UTF-8 where it must be.
@@ -106,11 +106,10 @@ def assemble_text(name: str, text: Text, options: Options) -> Data:
     event = Event.tokens(length, encoding)
 
     files = {split: folder / f"{i}.npy" for i, split in enumerate(spans)}
-    mapped = sum(path.stat().st_size for path in files.values()) > options.memory * 2**30
     splits: dict[str, Split] = {}
     tokens = {}
     for split, path in files.items():
-        found = torch.from_numpy(np.load(path, mmap_mode="c" if mapped else None))
+        found = torch.from_numpy(np.load(path, mmap_mode="c"))  # copy-on-write, so that torch may take it
         tokens[split] = len(found)
         splits[split] = TokenSplit(
             found,
@@ -128,7 +127,6 @@ def assemble_text(name: str, text: Text, options: Options) -> Data:
         "unknown_nats": facts["unknown_nats"],
         "held_out": held,
         "preprocessing": [f"tokens at level {encoding.level}, of {encoding.levels} levels"],
-        "memory_mapped": mapped,
         "options": options.given(),
     }
     sizes = ", ".join(f"{split} {count:,}" for split, count in record["splits"].items())

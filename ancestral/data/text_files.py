@@ -157,6 +157,32 @@ def _stored(key: Mapping[str, Any], chunks: Iterable[bytes]) -> Span:
     return Span.whole(cache.entry(key, build) / "text")
 
 
+def lines_of(data: bytes, what: str) -> list[str]:
+    r"""Return the lines of a text, without their ends, which are \n or \r\n alone, and without a mark of byte order before it.
+
+    Other characters that may end a line, such as U+2028, stand within sentences, whose translations would lose their place.
+
+    Args:
+        data: the text.
+        what: what to call it in errors; nothing where there is only one.
+
+    Raises:
+        InvalidInput: if it is not UTF-8, naming the line.
+
+    >>> lines_of("one\u2028two\r\nthree\n".encode(), "it")
+    ['one\u2028two', 'three']
+    """
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        # Where the mark was taken off, places are counted from after it.
+        start = data[: len(data) - len(error.object) + error.start]
+        line, of = start.count(b"\n") + 1, what and f" of {what}"
+        raise InvalidInput(f"line {line}{of} is not UTF-8 (byte 0x{data[len(start)]:02x}): repair it") from error
+    lines = text.split("\n")
+    return [line.removesuffix("\r") for line in (lines if lines[-1] else lines[:-1])]
+
+
 def hold_out(text: Text, options: Options) -> tuple[dict[str, Span], dict[str, Any]]:
     """Return where each split is, and a record of what was held out of train: its end, in one piece.
 

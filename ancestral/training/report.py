@@ -117,8 +117,9 @@ class Report:
             self._curve()
         if self._bar is not None:
             shown = "  ".join(f"{name} {value:.4f}" for name, value in values.items()) or "no validation split"
-            if model.monitor == "nats" and "nats" in values and model.event.discrete:
-                shown += f" ({model.event.bits_per_dim(values['nats']):.4f} {model.event.unit})"
+            # How many entries come before an end is not known here.
+            if model.monitor == "nats" and "nats" in values and model.event.discrete and not model.event.end:
+                shown += f" ({model.event.in_unit(values['nats']):.4f} {model.event.unit})"
             mark = " [green]best[/green]" if improved and values else ""
             line = f"step {step}  epoch {epoch:.4g}  {elapsed:.0f} s  validation {shown}{mark}"
             self._bar.console.print(line, soft_wrap=True, highlight=False)

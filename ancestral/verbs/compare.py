@@ -11,7 +11,7 @@ from ancestral.errors import InvalidInput
 from ancestral.models.base import Model
 from ancestral.verbs.evaluate import Moments
 from ancestral.verbs.inputs import Named, check_fit, open_data, open_model
-from ancestral.verbs.score import Bounded, likelihood_of, scores
+from ancestral.verbs.score import Bounded, column_of, likelihood_of, scores, units_of
 
 if TYPE_CHECKING:
     import pandas
@@ -25,14 +25,17 @@ class Comparison:
         data: name of the data.
         split: the split that was read.
         count: examples read.
-        table: one row for each model, best first: model, nats, standard_error, bits_per_dim, kind, difference (nats
-            above the best), difference_standard_error (over paired examples) and note (why a row is not on a par).
+        table: one row for each model, best first: model, nats, standard_error, the same in `unit` (bits_per_dim,
+            bits_per_sample ...), kind, difference (nats above the best), difference_standard_error (over paired examples) and
+            note (why a row is not on a par).
+        unit: what figures of such data are in; see `Event.unit`.
     """
 
     data: str
     split: str
     count: int
     table: "pandas.DataFrame"
+    unit: str = "bits/dim"
 
     def to_json(self) -> dict[str, Any]:
         """Return the comparison as JSON-able values."""
@@ -90,6 +93,7 @@ def compare(
         pieces = scores(subject.model, part, likelihood, batch_size=batch_size, limit=limit, seed=seed, progress=progress)
         values.append(-torch.cat([value for _, value in pieces]))
         kinds.append(likelihood)
+    units = float(units_of(part, data.event, torch.arange(len(values[0]))).double().mean())
     moments = [Moments.of(value) for value in values]
     order = sorted(range(len(subjects)), key=lambda i: moments[i].mean)
     best = order[0]
@@ -101,14 +105,14 @@ def compare(
                 "model": subjects[i].name,
                 "nats": moments[i].mean,
                 "standard_error": moments[i].standard_error,
-                "bits_per_dim": data.event.bits_per_dim(moments[i].mean),
+                column_of(data.event): data.event.in_unit(moments[i].mean, units),
                 "kind": str(kinds[i]),
                 "difference": difference.mean,
                 "difference_standard_error": None if i == best else difference.standard_error,
                 "note": _note(subjects[i].model, subjects[best].model),
             }
         )
-    return Comparison(data.name, split, len(values[0]), pandas.DataFrame(rows))
+    return Comparison(data.name, split, len(values[0]), pandas.DataFrame(rows), data.event.unit)
 
 
 def _note(model: Model, best: Model) -> str:

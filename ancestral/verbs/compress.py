@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-import torch
 from torch import Tensor
 
 from ancestral.coding import Damage
@@ -44,13 +43,14 @@ class Compressed:
         files: files in it that the model is not for, kept as they were.
         bytes: size of the archive on disk, everything included.
         nats: of the coded data under the model, in all; that of the member of a mixture that coded them.
-        bits_per_dim: bits of the archive for each entry of the coded data.
+        bits_per_dim: bits of the archive for each entry of the coded data; of sentences, for each token, ends counted.
         overhead: bytes of the archive beyond those nats.
         encode_seconds: that it took to read the data, batch by batch, to code and to write them; models and data sets were
             loaded before.
         verify_seconds: that it took to check that the archive decodes; 0 where it was not checked.
         bits_per_byte: of a text, of which `count` says the tokens and `bits_per_dim` the bits of each: bits of the archive for
             each byte; else None.
+        unit: what `bits_per_dim` is called; see `Event.unit`.
     """
 
     path: str
@@ -63,6 +63,7 @@ class Compressed:
     encode_seconds: float
     verify_seconds: float
     bits_per_byte: float | None = None
+    unit: str = "bits/dim"
 
 
 def compress(
@@ -138,17 +139,17 @@ def compress(
             _verify(temporary, coder, written, progress)
         verify_seconds = time.perf_counter() - encoded if verify else 0.0
         size_on_disk = temporary.stat().st_size
-    entries = written.count * coder.event.numel
     return Compressed(
         str(path),
         written.count,
         0 if data.images is None else len(data.images.files),
         size_on_disk,
         written.nats,
-        8 * size_on_disk / entries if entries else float("nan"),
+        8 * size_on_disk / written.units if written.units else float("nan"),
         size_on_disk - written.nats / math.log(256.0),
         encoded - started,
         verify_seconds,
+        unit=coder.event.unit,
     )
 
 
@@ -203,6 +204,7 @@ def _compress_text(
         encoded - started,
         verify_seconds,
         8 * size / written.size,
+        coder.coder.event.unit,
     )
 
 
@@ -238,9 +240,9 @@ def _open_source(
                 )
             return _Source(len(images.paths), ((x.to(model.device), None) for x in images.batches(size)), images)
         if Path(source).suffix == ".npy" and Path(source).is_file():
-            from ancestral.data.files import read_npy
+            from ancestral.data.files import read_numbers
 
-            source = torch.from_numpy(read_npy(Path(source)))
+            source = read_numbers(Path(source))
     if isinstance(source, Tensor):
         model.event.check(source, "the data")
         condition = model.check_condition(condition, len(source))
@@ -270,16 +272,18 @@ class _Written:
     Args:
         nats: of the data.
         count: data.
+        units: of all data together; see `Event.units`.
         digests: SHA-256 of the originals of each chunk, by the place of its first datum.
     """
 
     nats: float = 0.0
     count: int = 0
+    units: int = 0
     digests: dict[int, bytes] = field(default_factory=dict)
 
-    def add(self, original: bytes, count: int, nats: float) -> None:
+    def add(self, original: bytes, count: int, units: Tensor, nats: float) -> None:
         self.digests[self.count] = hashlib.sha256(original).digest()
-        self.count, self.nats = self.count + count, self.nats + nats
+        self.count, self.units, self.nats = self.count + count, self.units + int(units.sum()), self.nats + nats
 
 
 def _write_archive(file: BinaryIO, subject: Subject, coder: ModelCoder, data: _Source, progress: bool) -> _Written:
@@ -295,7 +299,7 @@ def _write_archive(file: BinaryIO, subject: Subject, coder: ModelCoder, data: _S
         mark = digest(header, written.count, original)
         writer.add(Chunk(kind, written.count, len(x), mark, payload, member, shift))
         total.update(original)
-        written.add(original, len(x), nats)
+        written.add(original, len(x), coder.event.units(x), nats)
     if writer is None or header is None:
         header = _header(subject, coder, b"")
         writer = Writer(file, header)
@@ -331,7 +335,7 @@ def _write_single(file: BinaryIO, subject: Subject, coder: ModelCoder, data: _So
     original = coder.originals.pack(x, condition)
     file.write(pack_single(coder, original, code))
     written = _Written()
-    written.add(original, 1, nats)
+    written.add(original, 1, coder.event.units(x), nats)
     return written
 
 

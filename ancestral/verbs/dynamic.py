@@ -38,7 +38,14 @@ def given_tokens(subject: Subject, given: str | Path | None) -> Tensor | None:
     if encoding is None:
         raise InvalidInput(f"given is a text, and {subject.name} is a model of {subject.model.event}: leave it out")
     if Path(given).is_file():
-        parts = [encoding.encode(part) for part in encoding.parts(Span.whole(Path(given)).chunks())]
+        try:
+            parts = [encoding.encode(part) for part in encoding.parts(Span.whole(Path(given)).chunks())]
+        except InvalidInput as error:
+            raise InvalidInput(f"{given}: {error}") from error
+        if not parts:
+            raise InvalidInput(
+                f"{given} is empty (0 bytes), expected the text that is given: leave given out, or name another"
+            )
         return torch.from_numpy(np.concatenate(parts).astype(np.int64))
     part = open_data(None, subject).split(str(given))
     if not isinstance(part, TokenSplit):

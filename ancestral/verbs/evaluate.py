@@ -31,7 +31,7 @@ from ancestral.verbs.inputs import (
     processes,
     track,
 )
-from ancestral.verbs.score import likelihood_of, scores
+from ancestral.verbs.score import likelihood_of, scores, units_of
 from ancestral.verbs.windows import token_nats
 
 
@@ -54,7 +54,7 @@ class Evaluation:
         measures: mean and standard error of what a model without likelihood measures, in its own units.
         perplexity: of text: e to the nats of a token.
         bits_per_byte: of text: bits for each byte of it, with what it takes to spell tokens that the model does not know.
-        unit: what `bits_per_dim` is called: bits/sample of sounds.
+        unit: what figures of such data are in: what `bits_per_dim` is called, or nats/point; see `Event.unit`.
         nats_per_point: of drawings: nats of all of them for each of their points.
     """
 
@@ -86,12 +86,15 @@ class Evaluation:
         if self.nats is None:
             shown = ", ".join(f"{name} {_with_error(*value)}" for name, value in self.measures.items())
             return f"{where}: no likelihood; {shown}"
-        bits = _with_error(self.bits_per_dim or 0.0, self.bits_per_dim_standard_error)
-        unit = self.unit if self.perplexity is None else "bits/token"
-        text = "" if self.bits_per_byte is None else f", {self.bits_per_byte:.4f} bits/byte"
+        value, error = self.bits_per_dim or 0.0, self.bits_per_dim_standard_error
+        if self.nats_per_point is not None:
+            points = self.nats / self.nats_per_point if self.nats_per_point else 1.0
+            value, error = self.nats_per_point, None if self.standard_error is None else self.standard_error / points
+        by_byte = None if self.unit == "bits/byte" else self.bits_per_byte  # of bytes it is the same figure
+        text = "" if by_byte is None else f", {by_byte:.4f} bits/byte"
         text += "" if self.perplexity is None else f", perplexity {self.perplexity:.2f}"
-        text += "" if self.nats_per_point is None else f", {self.nats_per_point:.4f} nats/point"
-        return f"{where}: {_with_error(self.nats, self.standard_error)} nats, {bits} {unit}{text}, {self.kind}"
+        nats = _with_error(self.nats, self.standard_error)
+        return f"{where}: {nats} nats, {_with_error(value, error)} {self.unit}{text}, {self.kind}"
 
 
 def evaluate(
@@ -172,18 +175,16 @@ def evaluate(
     nats = moments["nats"].mean if has_likelihood else None
     error = moments["nats"].standard_error if has_likelihood else None
     count = max(m.count for m in moments.values())
-    entries, perplexity, bits_per_byte = float(data.event.numel), None, None
+    perplexity, bits_per_byte, by_point = None, None, None
+    # What comes after an end is certain, and not counted: figures of sentences are per token, of drawings per point.
+    units = float(units_of(part, data.event, torch.arange(count)).double().mean())
     if isinstance(part, PairSplit) and nats is not None:
-        # Of sentences, entries after an end are certain: figures are per token, ends counted.
-        entries = part.tokens(count) / count
-        perplexity = math.exp(nats / entries)
+        perplexity = math.exp(nats / units)
         bits_per_byte = _bits_per_byte(nats * count, part) if count == len(part) else None
-    by_point = None
+    columns = 1
     if data.event.is_drawing and nats is not None:
-        columns = data.event.shape[1]
-        counted = sum(int(data.event.counted(part.batch(i)[0]).sum()) for i in torch.arange(count).split(1000))
-        entries, by_point = counted / count, nats * count * columns / counted
-    bits = 1.0 / (entries * math.log(2.0))
+        by_point, columns = data.event.in_unit(nats, units), data.event.shape[1]
+    bits = 1.0 / (units * columns * math.log(2.0))
     return Evaluation(
         model=subject.name,
         data=data.name,
@@ -245,12 +246,11 @@ def _of_text(
     """
     began = time.perf_counter()
     length = data.event.numel
-    total, windows = 0.0, []
+    total, by_window = 0.0, Moments(0, 0.0, 0.0)
     for value, scored in parts:
         sums = (value * scored).sum(1)
         total += float(sums.sum())
-        windows.append(sums / scored.sum(1))
-    by_window = Moments.of(torch.cat(windows)) if windows else Moments(0, 0.0, 0.0)
+        by_window = by_window.merge(Moments.of(sums / scored.sum(1)))  # kept apart, windows would grow with the text
     if processes()[1] > 1:
         gathered: list[Any] = [None] * processes()[1]
         torch.distributed.all_gather_object(gathered, (total, by_window))
@@ -269,6 +269,7 @@ def _of_text(
         count=by_window.count,
         bits_per_dim_standard_error=None if error is None else error / math.log(2.0),
         seconds=time.perf_counter() - began,
+        unit=data.event.unit,
         perplexity=math.exp(nats),
         bits_per_byte=_bits_per_byte(total, part) if whole else None,
     )

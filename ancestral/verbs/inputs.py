@@ -27,6 +27,8 @@ BATCH_ELEMENTS = 2**23
 would not be faster, and memory of that size is asked for anew by every layer."""
 ENCODING = {"event", "level", "vocabulary", "words"}
 """Options of data that decide what a token of text is."""
+SAMPLES = {"event", "levels", "length"}
+"""Options of data that decide what a sound is."""
 WEIGHTS = ("int8",)
 """Kinds of weights that a loaded model can be given in place of its own."""
 T = TypeVar("T")
@@ -132,8 +134,15 @@ def open_data(data: Data | str | None, subject: Subject, options: dict[str, Any]
 
 
 def _load_for(event: Event, name: str, options: dict[str, Any]) -> Data:
-    """Load data other than those that a model was trained on: text in the model's own tokens, if others are not asked for."""
-    if (event.encoding is None and not event.is_drawing) or ENCODING & options.keys():
+    """Load data other than those that a model was trained on, for its event, where reading them depends on one.
+
+    That is so of text (its tokens), drawings and sounds (their length, levels and rate), if another is not asked for.
+    """
+
+    def kind(event: Event) -> tuple[bool, ...]:
+        return event.encoding is not None, event.is_drawing, event.pcm is not None
+
+    if not any(kind(event)) or (ENCODING if event.pcm is None else SAMPLES) & options.keys():
         return load(name, **options)
     try:
         return load(name, **options, event=event)
@@ -142,9 +151,10 @@ def _load_for(event: Event, name: str, options: dict[str, Any]) -> Data:
             data = load(name, **options)
         except InvalidInput:
             raise error from None
-        if data.event.encoding is not None or data.event.is_drawing:
-            raise
-        return data  # no text: what it is in place of that is said by who compares
+        # Points that are no drawing for the model are a table to who knows no better.
+        if kind(data.event) == kind(event) or (event.is_drawing and not data.event.is_image and not any(kind(data.event))):
+            raise error from None
+        return data  # something else: what it is in place of that is said by who compares
 
 
 def find_image_files(sources: Sequence[str]) -> list[Path]:

@@ -36,12 +36,12 @@ def read_observed(event: Event, observed: str) -> Tensor:
     >>> read_observed(Event.binary((4,), ("time",)), "ends").tolist()
     [True, False, False, True]
     """
-    from ancestral.data.files import read_npy
+    from ancestral.data.files import read_numbers
     from ancestral.data.images import SUFFIXES, ImageDecoder, ImageFormat
 
     suffix = Path(observed).suffix.lower()
     if suffix == ".npy":
-        return torch.from_numpy(read_npy(Path(observed)).copy())
+        return read_numbers(Path(observed)).clone()
     if suffix not in SUFFIXES and observed not in PARTS + SEQUENCE_PARTS:
         known = f"{', '.join(PARTS)} of images, {', '.join(SEQUENCE_PARTS)} of sequences"
         raise InvalidInput(f"there is no part {observed!r}: give one of {known}, or a file such as mask.png or mask.npy")

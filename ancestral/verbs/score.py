@@ -1,6 +1,5 @@
 """Scores: the log-likelihood of each datum, and what kind of figure it is."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from torch import Tensor
 from ancestral.data import Data
 from ancestral.data.base import Split
 from ancestral.errors import InvalidInput
+from ancestral.event import Event
 from ancestral.files import replacing
 from ancestral.likelihood import Likelihood
 from ancestral.models.base import Model
@@ -134,8 +134,9 @@ def score(
         progress: show a progress bar.
 
     Returns:
-        A table with the columns index (of the datum in its split), log_prob (nats) and bits_per_dim, in the split's
-        order, and tokens, of sentences, which their bits are per; `attrs["kind"]` says what the figures are.
+        A table with the columns index (of the datum in its split), log_prob (nats) and the same in the event's unit, such as
+        bits_per_dim, bits_per_sample or nats_per_point, in the split's order; before that one, of sentences, tokens, and of
+        drawings, points, which it is per. `attrs["kind"]` says what the figures are.
 
     Raises:
         Unsupported: if the model has no likelihood.
@@ -159,13 +160,28 @@ def score(
     )
     index, value = torch.cat([i for i, _ in parts]), torch.cat([v for _, v in parts])
     table = pandas.DataFrame({"index": index.numpy(), "log_prob": value.numpy()})
-    entries = torch.full((len(index),), data.event.numel)
-    if data.event.end:  # figures of sentences are per token, ends counted
-        entries = torch.cat([data.event.counted(data.split(split).batch(i)[0]) for i in index.split(1000)])
-        table["tokens"] = entries.numpy()
-    table["bits_per_dim"] = -table["log_prob"] / (entries.numpy() * math.log(2.0))
+    units = units_of(data.split(split), data.event, index)
+    if data.event.end:  # else all have as many
+        table[data.event.unit.partition("/")[2] + "s"] = units.numpy()
+    table[column_of(data.event)] = -table["log_prob"] * data.event.in_unit(1.0, 1.0) / units.numpy()
     table.attrs["kind"] = str(likelihood)
     return table
+
+
+def column_of(event: Event) -> str:
+    """Return the heading of figures in the unit of an event.
+
+    >>> column_of(Event.binary((4,)))
+    'bits_per_dim'
+    """
+    return event.unit.replace("/", "_per_")
+
+
+def units_of(split: Split, event: Event, indices: Tensor) -> Tensor:
+    """Return how many of what the unit of figures is for each datum has, (n,); see `Event.units`."""
+    if not event.end:
+        return torch.full((len(indices),), event.numel)
+    return torch.cat([event.units(split.batch(part)[0]) for part in indices.split(1000)])
 
 
 def save_table(table: "pandas.DataFrame", path: Path | str) -> None:

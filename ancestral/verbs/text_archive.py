@@ -17,7 +17,7 @@ from ancestral.errors import InvalidInput
 from ancestral.verbs.inputs import track
 
 READ = 2**16
-"""Bytes of a file that are read at a time."""
+"""Bytes of a file, or tokens of a split, that are read at a time."""
 DECODE_BATCH = 64
 """Chunks that are decoded at once."""
 LOST = b""
@@ -70,7 +70,8 @@ def text_parts(source: TextFile | TokenSplit, coder: TextCoder, *, progress: boo
         raise InvalidInput(
             "the split has pieces that the encoding does not know, and no longer says which: give the file of the text"
         )
-    yield coder.encoding.decode(source.tokens)
+    for tokens in source.tokens.split(READ):  # whole bytes at every level
+        yield coder.encoding.decode(tokens)
 
 
 def write_text(
@@ -117,13 +118,13 @@ class RestoredText:
     """What came out of the archive of a text.
 
     Args:
-        parts: what is intact, by the place of its first byte.
+        parts: what is intact, in order; nothing where it was only to be checked.
         problems: what is damaged, in words.
         size: bytes of all parts.
         sha256: of all parts together.
     """
 
-    parts: list[tuple[int, bytes]] = field(default_factory=list)
+    parts: list[bytes] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     size: int = 0
     sha256: bytes = b""
@@ -131,12 +132,12 @@ class RestoredText:
     @property
     def text(self) -> bytes:
         """All that is intact."""
-        return b"".join(part for _, part in self.parts)
+        return b"".join(self.parts)
 
 
 def text_problems(buffer: memoryview, coder: TextCoder, written: WrittenText, *, progress: bool = False) -> list[str]:
     """Return in what the text of an archive differs from what was written, in words."""
-    found = read_text(read(buffer), coder, None, what="checking", progress=progress)
+    found = read_text(read(buffer), coder, None, keep=False, what="checking", progress=progress)
     same = (found.size, found.sha256) == (written.size, written.sha256)
     return found.problems if found.problems or same else ["the text differs"]
 
@@ -147,7 +148,13 @@ def is_text(contents: Contents) -> bool:
 
 
 def read_text(
-    contents: Contents, coder: TextCoder, max_bytes: int | None, *, what: str = "decompressing", progress: bool = False
+    contents: Contents,
+    coder: TextCoder,
+    max_bytes: int | None,
+    *,
+    keep: bool = True,
+    what: str = "decompressing",
+    progress: bool = False,
 ) -> RestoredText:
     """Return what is intact of the text of an archive.
 
@@ -155,6 +162,7 @@ def read_text(
         contents: of the archive.
         coder: of the model that made it.
         max_bytes: bytes of text that are accepted; any number where None.
+        keep: hold the text in memory; else it is only checked.
         what: what to call it on the progress bar.
         progress: show a progress bar.
 
@@ -177,7 +185,8 @@ def read_text(
             end, restored.size = chunk.first + len(text), restored.size + len(text)
             if max_bytes is not None and restored.size > max_bytes:
                 raise InvalidInput(f"it decodes to more than {max_bytes} bytes: raise max_bytes where you trust it")
-            restored.parts.append((chunk.first, text))
+            if keep:
+                restored.parts.append(text)
             total.update(text)
     restored.sha256 = total.digest()
     if not restored.problems and contents.total != (restored.size, restored.sha256[:TOTAL_DIGEST_BYTES]):

@@ -86,16 +86,16 @@ def token_nats(
 
 
 def _carried_nats(model: SequenceModel, tokens: Tensor, progress: bool) -> Iterator[tuple[Tensor, Tensor]]:
-    windows = tokens.to(model.event.dtype).split(model.event.numel)
-    reader = model
+    length = model.event.numel
+    starts, reader = range(0, len(tokens), length), model
     try:
         with evaluating(model):
             model.carry(1)
-            for window in track(windows, "scoring", len(windows), progress=progress):
-                if len(window) < model.event.numel:
-                    reader = model.resized(len(window))
+            for start in track(starts, "scoring", len(starts), progress=progress):
+                x = tokens[None, start : start + length].to(model.device, model.event.dtype)
+                if x.shape[1] < length:
+                    reader = model.resized(x.shape[1])
                     reader.carried = model.carried
-                x = window[None].to(model.device)
                 yield _nats(reader, x), torch.ones(x.shape, dtype=torch.bool)
     finally:
         model.carry(None)

@@ -82,7 +82,8 @@ def test_figures_are_per_drawing_and_per_point(folder: Path, capsys: pytest.Capt
     assert found.nats_per_point == pytest.approx(nats / points, rel=1e-6)
     assert found.bits_per_dim == pytest.approx(nats / (3 * points * math.log(2)), rel=1e-6)
     assert "nats/point" in str(found)
-    assert table["tokens"].sum() == 3 * points
+    assert table["points"].sum() == points
+    assert float((table["nats_per_point"] * table["points"]).sum()) == pytest.approx(nats, rel=1e-6)
     assert main(["evaluate", str(folder / "run"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["nats_per_point"] == pytest.approx(found.nats_per_point)
 

@@ -67,6 +67,18 @@ def test_figures_are_bits_a_sample_beside_codecs(folder: Path, capsys: pytest.Ca
     assert "receptive field: 8 samples, 1.0 ms" in (folder / "run" / "README.md").read_text()
 
 
+def test_scores_comparisons_and_archives_are_bits_a_sample(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = str(folder / "run")
+    assert main(["score", run, "--limit", "2", "--quiet"]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == "index,log_prob,bits_per_sample"
+    assert main(["compare", run, run, "--limit", "2", "--quiet"]) == 0
+    assert "bits/sample" in capsys.readouterr().out.splitlines()[1]
+    assert main(["compress", run, str(folder / "tones"), "-o", str(tmp_path / "a.anc"), "--limit", "1", "--quiet"]) == 0
+    assert "bits/sample on disk" in capsys.readouterr().err
+
+
 def test_a_vocoder_from_the_command_line(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--data.length", "64", "--data.condition", "mel", "--model.channels", "4", "--model.skip", "4"]
     options += ["--model.sets", "1", "--model.max_dilation", "4", "--train.steps", "1", "--train.samples", "1", "--quiet"]

@@ -1,11 +1,12 @@
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from ancestral.data import TokenSplit, load, text_files
+from ancestral.data import TokenSplit, cache, load, text_files
 from ancestral.data.text import LENGTH
 from ancestral.encoding import TextEncoding
 from ancestral.errors import InvalidInput
@@ -114,10 +115,14 @@ def test_a_changed_file_is_read_again(novel):
     assert load(novel, length=16).record["bytes"] != before.record["bytes"]
 
 
-def test_large_texts_are_memory_mapped_and_the_same(novel):
-    held, mapped = (load(novel, level="word", length=16, memory=memory) for memory in (2, 0))
-    assert (held.record["memory_mapped"], mapped.record["memory_mapped"]) == (False, True)
-    assert equal_splits(held, mapped)
+@pytest.mark.parametrize("level", ["byte", "word"])
+def test_texts_of_any_size_are_memory_mapped(novel, level):
+    data = load(novel, level=level, length=16)
+    files = {str(file.resolve()) for file in cache.folder().rglob("*.npy")}
+    mapped = {line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines() if line.endswith(".npy")}
+    assert len(files & mapped) == 3
+    again = np.concatenate([np.load(file) for file in sorted(files)])
+    assert torch.equal(torch.cat([split.tokens for split in data.splits.values()]), torch.from_numpy(again))
 
 
 # Windows

@@ -46,7 +46,7 @@ def translated(folder: Path, data: str) -> dict | None:
         return None
     figures = {}
     for split in ("validation", "test"):
-        figures[split] = bleu(folder, data, split).to_json()
+        figures[split] = {**bleu(folder, data, split).to_json(), "model": folder.name}
         print(json.dumps(figures[split]))
     return figures
 

@@ -196,8 +196,11 @@ def depthwise(x: Tensor, windows: Tensor, right: int = 0) -> Tensor:
 class RowSteps:
     """Whole rows of a `CausalConv2d`, one at a time, over the last few rows of its input.
 
+    In memory pixels come before data: what a column of the kernel reads then is one matrix as it lies, and needs no copy.
+
     Attributes:
-        memory: (batch, rows, half + width + half, channels), with zeros outside the image, written in place.
+        memory: (half + width + half, batch, 2 rows * channels), with zeros outside the image, written in place. Each row
+            is there twice, `rows` apart: the last few always lie side by side, and none has to be moved.
 
     Args:
         conv: the convolution; what it makes carries no gradient.
@@ -208,34 +211,53 @@ class RowSteps:
     >>> conv = CausalConv2d.vertical(1, 1, 3)
     >>> _ = conv.weight.data.fill_(1.0)
     >>> steps = RowSteps(conv, torch.zeros(1), width=2)
-    >>> steps.push(torch.tensor([[[5.0], [6.0]]]))
-    >>> steps.product()
-    tensor([[[11.],
-             [11.]]])
+    >>> steps.push(torch.tensor([[[5.0]], [[6.0]]]), 0)
+    >>> steps.product(torch.zeros(1), 0)[:, 0, 0]
+    tensor([11., 11.])
     """
 
     def __init__(self, conv: CausalConv2d, like: Tensor, width: int, rows: slice = slice(None)) -> None:
-        self.half, self.width = conv.left, width
+        self.half, self.width, self.channels = conv.left, width, conv.weight.shape[1]
+        self.rows = len(range(*rows.indices(conv.rows)))
         self.windows = None if conv.windows is None else conv.windows.detach()[:, :, rows].contiguous()
-        # An index runs over kernel rows, then columns, then input channels.
-        weight = conv.weight if self.windows is not None else conv.kernel()[:, :, rows]
-        self.weight = weight.detach().permute(2, 3, 1, 0).flatten(0, 2).contiguous()  # (rows * columns * in, out)
-        count = len(range(*rows.indices(conv.rows)))
-        self.memory = like.new_zeros(len(like), count, self.half + width + self.half, conv.weight.shape[1])
+        kernel = (conv.weight if self.windows is not None else conv.kernel()[:, :, rows]).detach()  # (out, in, rows, columns)
+        # One for each column; an index runs over kernel rows, then input channels.
+        self.weights = list(kernel.permute(3, 2, 1, 0).flatten(1, 2).contiguous().unbind())
+        self.memory = like.new_zeros(self.half + width + self.half, len(like), 2 * self.rows * self.channels)
 
-    def push(self, row: Tensor) -> None:
-        """Add a row, (batch, width, channels), below the others, and forget the topmost."""
-        self.memory[:, :-1] = self.memory[:, 1:].clone()
-        self.memory[:, -1, self.half : self.half + self.width] = row
+    def push(self, row: Tensor, i: int) -> None:
+        """Add row `i` of the input, (width, batch, channels), below row i - 1."""
+        pixels, first = self.memory[self.half : self.half + self.width], i % self.rows
+        for slot in (first, first + self.rows):
+            pixels[..., slot * self.channels : (slot + 1) * self.channels] = row
 
-    def product(self) -> Tensor:
-        """Return what the kernel makes of the rows, without its bias, (batch, width, out)."""
+    def product(self, bias: Tensor, i: int, out: Tensor | None = None) -> Tensor:
+        """Return what the kernel makes of the rows up to row `i`.
+
+        Args:
+            bias: what is added, (out,) or another shape that broadcasts to the result's.
+            i: the row that was pushed last.
+            out: contiguous memory for the result.
+
+        Returns:
+            (width, batch, out).
+        """
+        n, begin = self.memory.shape[1], (i % self.rows + 1) * self.channels
+        seen = self.memory[..., begin : begin + self.rows * self.channels]  # (half + w + half, b, rows * channels)
         if self.windows is not None:
-            sums = depthwise(self.memory.permute(0, 3, 1, 2), self.windows)  # (b, channels, 1, w)
-            return sums[:, :, 0].transpose(1, 2) @ self.weight
-        by_pixel = self.memory.unfold(2, 2 * self.half + 1, 1)  # (b, rows, w, channels, columns)
-        windows = by_pixel.permute(0, 2, 1, 4, 3).flatten(2).flatten(0, 1)
-        return (windows @ self.weight).view(len(self.memory), self.width, -1)
+            by_row = seen.unflatten(2, (self.rows, self.channels)).transpose(0, 1)  # (b, half + w + half, rows, channels)
+            sums = depthwise(by_row.transpose(1, 2).contiguous().permute(0, 3, 1, 2), self.windows)  # (b, channels, 1, w)
+            seen = sums[:, :, 0].permute(2, 0, 1)  # (w, b, channels)
+        flat = None if out is None else out.view(self.width * n, -1)
+        total = spread(bias, self.width, n)
+        for column, weight in enumerate(self.weights):
+            total = torch.addmm(total, seen[column : column + self.width].flatten(0, 1), weight, out=flat if column == 0 else total)
+        return total.view(self.width, n, -1)
+
+
+def spread(bias: Tensor, width: int, n: int) -> Tensor:
+    """Return a bias that broadcasts to (width, batch, features), as (width * batch, features): a view where it can be."""
+    return bias.expand(width, n, bias.shape[-1]).reshape(width * n, -1)
 
 
 class PixelRow:

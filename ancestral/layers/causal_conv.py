@@ -248,10 +248,11 @@ class RowSteps:
             by_row = seen.unflatten(2, (self.rows, self.channels)).transpose(0, 1)  # (b, half + w + half, rows, channels)
             sums = depthwise(by_row.transpose(1, 2).contiguous().permute(0, 3, 1, 2), self.windows)  # (b, channels, 1, w)
             seen = sums[:, :, 0].permute(2, 0, 1)  # (w, b, channels)
+        windows = [seen[column : column + self.width].flatten(0, 1) for column in range(len(self.weights))]
         flat = None if out is None else out.view(self.width * n, -1)
-        total = spread(bias, self.width, n)
-        for column, weight in enumerate(self.weights):
-            total = torch.addmm(total, seen[column : column + self.width].flatten(0, 1), weight, out=flat if column == 0 else total)
+        total = torch.addmm(spread(bias, self.width, n), windows[0], self.weights[0], out=flat)
+        for window, weight in zip(windows[1:], self.weights[1:], strict=True):
+            total.addmm_(window, weight)
         return total.view(self.width, n, -1)
 
 

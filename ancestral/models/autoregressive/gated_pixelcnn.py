@@ -111,13 +111,15 @@ class GatedLayerSteps:
         n, p, width = len(gated), layer.channels, len(h.pixels)
         self.windows, self.gated, self.scratch = h.windows, gated, scratch
         self.rows = RowSteps(layer.vertical, gated, width)
-        self.vertical_bias = _bias(layer.vertical) if bias is None else _bias(layer.vertical) + bias[:, : 2 * p]  # (1 or b, 2p)
+        self.vertical_bias = layer.vertical.bias.detach()  # (2p,)
+        if bias is not None:
+            self.vertical_bias = self.vertical_bias + bias[:, : 2 * p]  # (b, 2p)
         # The context of a pixel holds u and v of the first group, then of the second ...: one slice for each group.
         slices = group_slices(layer.groups)
         both = [torch.cat((torch.arange(2 * p)[s], torch.arange(2 * p)[p:][s])).to(gated.device) for s in slices]
         ungrouped = torch.cat(both)
         self.link = layer.link.step_weight(ungrouped)  # (p, 2p)
-        self.link_bias = (_bias(layer.link)[:, : 2 * p] + _bias(layer.horizontal))[:, ungrouped]  # (1, 2p)
+        self.link_bias = (layer.link.bias.detach()[: 2 * p] + layer.horizontal.bias.detach())[ungrouped]  # (2p,)
         if bias is not None:
             self.link_bias = self.link_bias + bias[:, 2 * p :][:, ungrouped]  # (b, 2p)
         self.vertical_residual = layer.link.step_weight_and_bias(slice(2 * p, 3 * p)) if layer.residual else None  # (p + 1, p)
@@ -150,10 +152,6 @@ class GatedLayerSteps:
         a.addmm_(self.windows[j], self.inputs[g]).tanh_()  # (b, 2 p_g)
         torch.addcmul(u, u, v, out=self.parts[g])
         torch.addmm(self.residuals[g][j], self.gated, self.outputs[g], out=self.targets[g][j])
-
-
-def _bias(conv: CausalConv2d) -> Tensor:
-    return conv.bias.detach()[None]  # (1, out)
 
 
 @register("gated-pixelcnn")
@@ -285,17 +283,18 @@ class GatedPixelCNN(RasterModel):
         cache["targets"] = [[pixel[:, s] for pixel in features[0].pixels] for s in groups]
         cache["groups"], cache["features"], cache["readout"] = groups, features[-1].pixels, ReadoutSteps(self.readout, state.x)
         state.remember(gated, cache["readout"].memory, *(row.memory for row in features))
-        by_pixel = [cache["rows"].memory, *(memory for layer in cache["layers"] for memory in (layer.rows.memory, layer.context))]
-        state.remember(*(memory.transpose(0, 1) for memory in by_pixel))
+        by_pixel = [memory for layer in cache["layers"] for memory in (layer.rows.memory, layer.context)]
+        state.remember(*(memory.transpose(0, 1) for memory in (cache["rows"].memory, *by_pixel)))
         if layers[0].skip:
             cache["gated"], cache["total"] = gated.flatten(1), state.remember(state.x.new_zeros(n, p))
+            cache["totals"] = [cache["total"][:, s] for s in groups]
             cache["skip"] = [
                 torch.cat([layer.out.step_weight_and_bias(slice(p + s.start, p + s.stop)) for layer in layers]) for s in groups
             ]  # (layers * (p + 1), p_g) each
 
     def enter_row(self, state: State, i: int) -> None:
         cache, width = state.cache, self.event.shape[2]
-        v, h = (_bias(conv).expand(width, -1) for conv in (self.first_vertical, self.first_horizontal))  # (w, p) each
+        v, h = (conv.bias.detach().expand(width, -1) for conv in (self.first_vertical, self.first_horizontal))  # (w, p) each
         if self.positions is not None:
             to_v, to_h = self.positions.row(i).chunk(2, dim=1)  # (w, p) each
             v, h = v + to_v, h + to_h
@@ -318,5 +317,5 @@ class GatedPixelCNN(RasterModel):
             layer.pixel(j, c)
         if "skip" not in cache:
             return cache["readout"].pixel(cache["features"][j], c)
-        torch.mm(cache["gated"], cache["skip"][c], out=cache["total"][:, cache["groups"][c]])
+        torch.mm(cache["gated"], cache["skip"][c], out=cache["totals"][c])
         return cache["readout"].pixel(cache["total"], c)

@@ -196,11 +196,12 @@ def depthwise(x: Tensor, windows: Tensor, right: int = 0) -> Tensor:
 class RowSteps:
     """Whole rows of a `CausalConv2d`, one at a time, over the last few rows of its input.
 
-    In memory pixels come before data: what a column of the kernel reads then is one matrix as it lies, and needs no copy.
+    In memory pixels come before data: what a column of the kernel reads is then one matrix as it lies, and needs no copy;
+    and what lies outside the image is not computed with.
 
     Attributes:
-        memory: (half + width + half, batch, 2 rows * channels), with zeros outside the image, written in place. Each row
-            is there twice, `rows` apart: the last few always lie side by side, and none has to be moved.
+        memory: (width, batch, 2 rows * channels), written in place. Each row is there twice, `rows` apart: the last few
+            always lie side by side, and none has to be moved.
 
     Args:
         conv: the convolution; what it makes carries no gradient.
@@ -217,19 +218,20 @@ class RowSteps:
     """
 
     def __init__(self, conv: CausalConv2d, like: Tensor, width: int, rows: slice = slice(None)) -> None:
-        self.half, self.width, self.channels = conv.left, width, conv.weight.shape[1]
-        self.rows = len(range(*rows.indices(conv.rows)))
+        self.channels, self.rows = conv.weight.shape[1], len(range(*rows.indices(conv.rows)))
         self.windows = None if conv.windows is None else conv.windows.detach()[:, :, rows].contiguous()
         kernel = (conv.weight if self.windows is not None else conv.kernel()[:, :, rows]).detach()  # (out, in, rows, columns)
+        self.half = 0 if self.windows is not None else conv.left
         # One for each column; an index runs over kernel rows, then input channels.
-        self.weights = list(kernel.permute(3, 2, 1, 0).flatten(1, 2).contiguous().unbind())
-        self.memory = like.new_zeros(self.half + width + self.half, len(like), 2 * self.rows * self.channels)
+        weights = kernel.permute(3, 2, 1, 0).flatten(1, 2).contiguous().unbind()
+        # The middle column comes first: it alone reaches all pixels.
+        self.weights = sorted(enumerate(weights, -self.half), key=lambda column: abs(column[0]))
+        self.memory = like.new_zeros(width, len(like), 2 * self.rows * self.channels)
 
     def push(self, row: Tensor, i: int) -> None:
         """Add row `i` of the input, (width, batch, channels), below row i - 1."""
-        pixels, first = self.memory[self.half : self.half + self.width], i % self.rows
-        for slot in (first, first + self.rows):
-            pixels[..., slot * self.channels : (slot + 1) * self.channels] = row
+        for slot in (i % self.rows, i % self.rows + self.rows):
+            self.memory[..., slot * self.channels : (slot + 1) * self.channels] = row
 
     def product(self, bias: Tensor, i: int, out: Tensor | None = None) -> Tensor:
         """Return what the kernel makes of the rows up to row `i`.
@@ -242,18 +244,24 @@ class RowSteps:
         Returns:
             (width, batch, out).
         """
-        n, begin = self.memory.shape[1], (i % self.rows + 1) * self.channels
-        seen = self.memory[..., begin : begin + self.rows * self.channels]  # (half + w + half, b, rows * channels)
+        width, n, _ = self.memory.shape
+        end, seen = i % self.rows + self.rows + 1, self.rows
+        if self.windows is None:
+            seen = min(i + 1, self.rows)  # above the first row there is nothing
+        x = self.memory[..., (end - seen) * self.channels : end * self.channels]  # (w, b, seen * channels)
         if self.windows is not None:
-            by_row = seen.unflatten(2, (self.rows, self.channels)).transpose(0, 1)  # (b, half + w + half, rows, channels)
-            sums = depthwise(by_row.transpose(1, 2).contiguous().permute(0, 3, 1, 2), self.windows)  # (b, channels, 1, w)
-            seen = sums[:, :, 0].permute(2, 0, 1)  # (w, b, channels)
-        windows = [seen[column : column + self.width].flatten(0, 1) for column in range(len(self.weights))]
-        flat = None if out is None else out.view(self.width * n, -1)
-        total = torch.addmm(spread(bias, self.width, n), windows[0], self.weights[0], out=flat)
-        for window, weight in zip(windows[1:], self.weights[1:], strict=True):
-            total.addmm_(window, weight)
-        return total.view(self.width, n, -1)
+            by_row = x.unflatten(2, (self.rows, self.channels)).permute(1, 2, 0, 3).contiguous()  # (b, rows, w, channels)
+            sums = depthwise(by_row.permute(0, 3, 1, 2), self.windows, self.windows.shape[3] // 2)  # (b, channels, 1, w)
+            x = sums[:, :, 0].permute(2, 0, 1)  # (w, b, channels)
+        x, total = x.flatten(0, 1), None if out is None else out.view(width * n, -1)
+        for offset, weight in self.weights:
+            weight = weight[-x.shape[1] :]
+            if offset == 0:
+                total = torch.addmm(spread(bias, width, n), x, weight, out=total)
+            elif total is not None and abs(offset) < width:
+                begin, stop = max(0, -offset) * n, (width - max(0, offset)) * n
+                total[begin:stop].addmm_(x[begin + offset * n : stop + offset * n], weight)
+        return total.view(width, n, -1)
 
 
 def spread(bias: Tensor, width: int, n: int) -> Tensor:

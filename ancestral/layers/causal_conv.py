@@ -221,11 +221,10 @@ class RowSteps:
         self.channels, self.rows = conv.weight.shape[1], len(range(*rows.indices(conv.rows)))
         self.windows = None if conv.windows is None else conv.windows.detach()[:, :, rows].contiguous()
         kernel = (conv.weight if self.windows is not None else conv.kernel()[:, :, rows]).detach()  # (out, in, rows, columns)
-        self.half = 0 if self.windows is not None else conv.left
-        # One for each column; an index runs over kernel rows, then input channels.
+        # One for each column, with its distance from the pixel; an index runs over kernel rows, then input channels.
         weights = kernel.permute(3, 2, 1, 0).flatten(1, 2).contiguous().unbind()
         # The middle column comes first: it alone reaches all pixels.
-        self.weights = sorted(enumerate(weights, -self.half), key=lambda column: abs(column[0]))
+        self.weights = sorted(enumerate(weights, -(len(weights) // 2)), key=lambda column: abs(column[0]))
         self.memory = like.new_zeros(width, len(like), 2 * self.rows * self.channels)
 
     def push(self, row: Tensor, i: int) -> None:
@@ -245,20 +244,19 @@ class RowSteps:
             (width, batch, out).
         """
         width, n, _ = self.memory.shape
-        end, seen = i % self.rows + self.rows + 1, self.rows
-        if self.windows is None:
-            seen = min(i + 1, self.rows)  # above the first row there is nothing
+        # Above the first row there is nothing. A window of its own for each channel reads zeros there instead.
+        seen = self.rows if self.windows is not None else min(i + 1, self.rows)
+        end = i % self.rows + self.rows + 1
         x = self.memory[..., (end - seen) * self.channels : end * self.channels]  # (w, b, seen * channels)
         if self.windows is not None:
             by_row = x.unflatten(2, (self.rows, self.channels)).permute(1, 2, 0, 3).contiguous()  # (b, rows, w, channels)
             sums = depthwise(by_row.permute(0, 3, 1, 2), self.windows, self.windows.shape[3] // 2)  # (b, channels, 1, w)
             x = sums[:, :, 0].permute(2, 0, 1)  # (w, b, channels)
-        x, total = x.flatten(0, 1), None if out is None else out.view(width * n, -1)
-        for offset, weight in self.weights:
-            weight = weight[-x.shape[1] :]
-            if offset == 0:
-                total = torch.addmm(spread(bias, width, n), x, weight, out=total)
-            elif total is not None and abs(offset) < width:
+        x = x.flatten(0, 1)
+        (_, middle), *others = ((offset, weight[-x.shape[1] :]) for offset, weight in self.weights)
+        total = torch.addmm(spread(bias, width, n), x, middle, out=None if out is None else out.view(width * n, -1))
+        for offset, weight in others:
+            if abs(offset) < width:
                 begin, stop = max(0, -offset) * n, (width - max(0, offset)) * n
                 total[begin:stop].addmm_(x[begin + offset * n : stop + offset * n], weight)
         return total.view(width, n, -1)

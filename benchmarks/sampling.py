@@ -85,6 +85,7 @@ def _by_batch(tiny: bool, repeats: int) -> dict[str, Any]:
         "notes": [
             "The first is the median of passes over the whole image, times the number of pixels; the second a whole sample."
             " The peak is of a product of two matrices of side 1,024 in float32, in the same run with as many threads."
+            " Its share counts each weight at each pixel, also what would read outside the image, which steps leave out."
         ],
     }
 

@@ -196,8 +196,12 @@ def depthwise(x: Tensor, windows: Tensor, right: int = 0) -> Tensor:
 class RowSteps:
     """Whole rows of a `CausalConv2d`, one at a time, over the last few rows of its input.
 
+    In memory pixels come before data: what a column of the kernel reads is then one matrix as it lies, and needs no copy;
+    and what lies outside the image is not computed with.
+
     Attributes:
-        memory: (batch, rows, half + width + half, channels), with zeros outside the image, written in place.
+        memory: (width, batch, 2 rows * channels), written in place. Each row is there twice, `rows` apart: the last few
+            always lie side by side, and none has to be moved.
 
     Args:
         conv: the convolution; what it makes carries no gradient.
@@ -208,34 +212,59 @@ class RowSteps:
     >>> conv = CausalConv2d.vertical(1, 1, 3)
     >>> _ = conv.weight.data.fill_(1.0)
     >>> steps = RowSteps(conv, torch.zeros(1), width=2)
-    >>> steps.push(torch.tensor([[[5.0], [6.0]]]))
-    >>> steps.product()
-    tensor([[[11.],
-             [11.]]])
+    >>> steps.push(torch.tensor([[[5.0]], [[6.0]]]), 0)
+    >>> steps.product(torch.zeros(1), 0)[:, 0, 0]
+    tensor([11., 11.])
     """
 
     def __init__(self, conv: CausalConv2d, like: Tensor, width: int, rows: slice = slice(None)) -> None:
-        self.half, self.width = conv.left, width
+        self.channels, self.rows = conv.weight.shape[1], len(range(*rows.indices(conv.rows)))
         self.windows = None if conv.windows is None else conv.windows.detach()[:, :, rows].contiguous()
-        # An index runs over kernel rows, then columns, then input channels.
-        weight = conv.weight if self.windows is not None else conv.kernel()[:, :, rows]
-        self.weight = weight.detach().permute(2, 3, 1, 0).flatten(0, 2).contiguous()  # (rows * columns * in, out)
-        count = len(range(*rows.indices(conv.rows)))
-        self.memory = like.new_zeros(len(like), count, self.half + width + self.half, conv.weight.shape[1])
+        kernel = (conv.weight if self.windows is not None else conv.kernel()[:, :, rows]).detach()  # (out, in, rows, columns)
+        # One for each column, with its distance from the pixel; an index runs over kernel rows, then input channels.
+        weights = kernel.permute(3, 2, 1, 0).flatten(1, 2).contiguous().unbind()
+        # The middle column comes first: it alone reaches all pixels.
+        self.weights = sorted(enumerate(weights, -(len(weights) // 2)), key=lambda column: abs(column[0]))
+        self.memory = like.new_zeros(width, len(like), 2 * self.rows * self.channels)
 
-    def push(self, row: Tensor) -> None:
-        """Add a row, (batch, width, channels), below the others, and forget the topmost."""
-        self.memory[:, :-1] = self.memory[:, 1:].clone()
-        self.memory[:, -1, self.half : self.half + self.width] = row
+    def push(self, row: Tensor, i: int) -> None:
+        """Add row `i` of the input, (width, batch, channels), below row i - 1."""
+        for slot in (i % self.rows, i % self.rows + self.rows):
+            self.memory[..., slot * self.channels : (slot + 1) * self.channels] = row
 
-    def product(self) -> Tensor:
-        """Return what the kernel makes of the rows, without its bias, (batch, width, out)."""
+    def product(self, bias: Tensor, i: int, out: Tensor | None = None) -> Tensor:
+        """Return what the kernel makes of the rows up to row `i`.
+
+        Args:
+            bias: what is added, (out,) or another shape that broadcasts to the result's.
+            i: the row that was pushed last.
+            out: contiguous memory for the result.
+
+        Returns:
+            (width, batch, out).
+        """
+        width, n, _ = self.memory.shape
+        # Above the first row there is nothing. A window of its own for each channel reads zeros there instead.
+        seen = self.rows if self.windows is not None else min(i + 1, self.rows)
+        end = i % self.rows + self.rows + 1
+        x = self.memory[..., (end - seen) * self.channels : end * self.channels]  # (w, b, seen * channels)
         if self.windows is not None:
-            sums = depthwise(self.memory.permute(0, 3, 1, 2), self.windows)  # (b, channels, 1, w)
-            return sums[:, :, 0].transpose(1, 2) @ self.weight
-        by_pixel = self.memory.unfold(2, 2 * self.half + 1, 1)  # (b, rows, w, channels, columns)
-        windows = by_pixel.permute(0, 2, 1, 4, 3).flatten(2).flatten(0, 1)
-        return (windows @ self.weight).view(len(self.memory), self.width, -1)
+            by_row = x.unflatten(2, (self.rows, self.channels)).permute(1, 2, 0, 3).contiguous()  # (b, rows, w, channels)
+            sums = depthwise(by_row.permute(0, 3, 1, 2), self.windows, self.windows.shape[3] // 2)  # (b, channels, 1, w)
+            x = sums[:, :, 0].permute(2, 0, 1)  # (w, b, channels)
+        x = x.flatten(0, 1)
+        (_, middle), *others = ((offset, weight[-x.shape[1] :]) for offset, weight in self.weights)
+        total = torch.addmm(spread(bias, width, n), x, middle, out=None if out is None else out.view(width * n, -1))
+        for offset, weight in others:
+            if abs(offset) < width:
+                begin, stop = max(0, -offset) * n, (width - max(0, offset)) * n
+                total[begin:stop].addmm_(x[begin + offset * n : stop + offset * n], weight)
+        return total.view(width, n, -1)
+
+
+def spread(bias: Tensor, width: int, n: int) -> Tensor:
+    """Return a bias that broadcasts to (width, batch, features), as (width * batch, features): a view where it can be."""
+    return bias.expand(width, n, bias.shape[-1]).reshape(width * n, -1)
 
 
 class PixelRow:

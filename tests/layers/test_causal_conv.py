@@ -34,17 +34,17 @@ def stepped(conv: CausalConv2d, x: Tensor) -> Tensor:
     rows = RowSteps(conv, x, width, slice(None) if whole_rows else slice(0, -1)) if conv.rows > 1 else None
     row = PixelRow(x, conv.left, width, channels)
     for i in range(height):
-        current = x[:, :, i].transpose(1, 2)  # (n, w, c)
+        current = x[:, :, i].permute(2, 0, 1)  # (w, n, c)
         if whole_rows:
-            rows.push(current)
-            out[:, :, i] = rows.product().transpose(1, 2) + conv.bias[:, None]
+            rows.push(current, i)
+            out[:, :, i] = rows.product(conv.bias, i).permute(1, 2, 0)
             continue
-        above = rows.product() if rows else x.new_zeros(n, width, 1)
+        above = rows.product(conv.bias, i) if rows else conv.bias.expand(width, n, -1)
         for j in range(width):
-            row.pixels[j][:] = current[:, j]
-            out[:, :, i, j] = above[:, j] + row.windows[j] @ conv.step_weight() + conv.bias
+            row.pixels[j][:] = current[j]
+            out[:, :, i, j] = above[j] + row.windows[j] @ conv.step_weight()
         if rows:
-            rows.push(current)
+            rows.push(current, i + 1)
     return out
 
 

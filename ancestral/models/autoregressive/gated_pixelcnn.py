@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from ancestral.distributions import make_head
 from ancestral.event import Event
-from ancestral.layers.causal_conv import CausalConv2d, PixelRow, RowSteps, channel_groups, group_slices, shift_down
+from ancestral.layers.causal_conv import CausalConv2d, PixelRow, RowSteps, channel_groups, group_slices, shift_down, spread
 from ancestral.layers.condition import ConditionEmbedding
 from ancestral.layers.gates import gate
 from ancestral.models.autoregressive.base import State
@@ -95,7 +95,8 @@ class GatedLayerSteps:
         following: features that it writes.
         gated: memory for the gated features of a pixel, (batch, channels + 1), whose last column is 1: it carries the
             bias of the convolution that comes after.
-        scratch: memory for what the gate reads, (batch, 2 p_g) for each group g of p_g features.
+        scratch: memory for what the gate of a row reads, (width, batch, 2 channels), and for what it gives, (width, batch,
+            channels).
     """
 
     def __init__(
@@ -105,51 +106,52 @@ class GatedLayerSteps:
         h: PixelRow,
         following: PixelRow,
         gated: Tensor,
-        scratch: list[Tensor],
+        scratch: tuple[Tensor, Tensor],
     ) -> None:
         n, p, width = len(gated), layer.channels, len(h.pixels)
-        self.windows, self.gated = h.windows, gated
+        self.windows, self.gated, self.scratch = h.windows, gated, scratch
         self.rows = RowSteps(layer.vertical, gated, width)
-        self.vertical_bias = _bias(layer.vertical) if bias is None else _bias(layer.vertical) + bias[:, None, : 2 * p]
+        self.vertical_bias = layer.vertical.bias.detach()  # (2p,)
+        if bias is not None:
+            self.vertical_bias = self.vertical_bias + bias[:, : 2 * p]  # (b, 2p)
         # The context of a pixel holds u and v of the first group, then of the second ...: one slice for each group.
         slices = group_slices(layer.groups)
         both = [torch.cat((torch.arange(2 * p)[s], torch.arange(2 * p)[p:][s])).to(gated.device) for s in slices]
         ungrouped = torch.cat(both)
         self.link = layer.link.step_weight(ungrouped)  # (p, 2p)
-        self.link_bias = (_bias(layer.link)[..., : 2 * p] + _bias(layer.horizontal))[..., ungrouped]  # (1, 1, 2p)
+        self.link_bias = (layer.link.bias.detach()[: 2 * p] + layer.horizontal.bias.detach())[ungrouped]  # (2p,)
         if bias is not None:
-            self.link_bias = self.link_bias + bias[:, None, 2 * p :][..., ungrouped]  # (b, 1, 2p)
+            self.link_bias = self.link_bias + bias[:, 2 * p :][:, ungrouped]  # (b, 2p)
         self.vertical_residual = layer.link.step_weight_and_bias(slice(2 * p, 3 * p)) if layer.residual else None  # (p + 1, p)
-        self.context = gated.new_zeros(n, width, 2 * p)
-        self.contexts = [self.context[:, :, 2 * s.start : 2 * s.stop].unbind(1) for s in slices]
+        # What the horizontal stack's gates read: of a row what comes from above, and of a pixel at its step all of it.
+        self.context = gated.new_zeros(width, n, 2 * p)
+        self.contexts = [
+            [(a, *a.chunk(2, dim=1)) for a in self.context[:, :, 2 * s.start : 2 * s.stop].unbind()] for s in slices
+        ]  # (b, 2 p_g), (b, p_g) and (b, p_g) for each pixel
         self.inputs = [layer.horizontal.step_weight(index) for index in both]  # (taps * p, 2 p_g) each
         self.outputs = [layer.out.step_weight_and_bias(s) for s in slices]  # (p + 1, p_g) each
-        self.scratch = [(a, *a.chunk(2, dim=1)) for a in scratch]
         self.parts = [gated[:, s] for s in slices]
         self.residuals = [[pixel[:, s] for pixel in h.pixels] for s in slices]
         self.targets = [[pixel[:, s] for pixel in following.pixels] for s in slices]
 
-    def row(self, v: Tensor) -> Tensor:
-        """Take the vertical features of the next row, (batch, width, channels), and return those of the next layer."""
-        n, width, p = v.shape
-        self.rows.push(v)
-        a = self.rows.product() + self.vertical_bias
-        out = gate(a.view(n * width, 2 * p))  # (b * w, p)
-        torch.add((out @ self.link).view(n, width, 2 * p), self.link_bias, out=self.context)
+    def row(self, v: Tensor, i: int) -> Tensor:
+        """Take the vertical features of row `i`, (width, batch, channels), and return those of the next layer."""
+        width, n, p = v.shape
+        a, gated = self.scratch
+        self.rows.push(v, i)
+        u, g = self.rows.product(self.vertical_bias, i, out=a).tanh_().chunk(2, dim=2)  # (w, b, p) each
+        flat = torch.addcmul(u, u, g, out=gated).view(width * n, p)
+        torch.addmm(spread(self.link_bias, width, n), flat, self.link, out=self.context.view(width * n, 2 * p))
         if self.vertical_residual is None:
-            return out.view(n, width, p)
-        return torch.addmm(self.vertical_residual[-1], out, self.vertical_residual[:-1]).view(n, width, p) + v
+            return gated
+        return torch.addmm(self.vertical_residual[-1], flat, self.vertical_residual[:-1]).view(width, n, p).add_(v)
 
     def pixel(self, j: int, g: int) -> None:
         """Compute the features of group `g` of the pixel in column `j`."""
-        a, u, v = self.scratch[g]
-        torch.addmm(self.contexts[g][j], self.windows[j], self.inputs[g], out=a).tanh_()  # (b, 2 p_g)
+        a, u, v = self.contexts[g][j]
+        a.addmm_(self.windows[j], self.inputs[g]).tanh_()  # (b, 2 p_g)
         torch.addcmul(u, u, v, out=self.parts[g])
         torch.addmm(self.residuals[g][j], self.gated, self.outputs[g], out=self.targets[g][j])
-
-
-def _bias(conv: CausalConv2d) -> Tensor:
-    return conv.bias.detach()[None, None]  # (1, 1, out)
 
 
 @register("gated-pixelcnn")
@@ -271,7 +273,7 @@ class GatedPixelCNN(RasterModel):
         layers = [layer for layer in self.layers if isinstance(layer, GatedLayer)]
         features = [PixelRow(state.x, layers[0].horizontal.left, width, p) for _ in range(len(layers) + 1)]
         gated = state.x.new_ones(n, len(layers), p + 1)
-        scratch = [state.x.new_zeros(n, 2 * (s.stop - s.start)) for s in groups]
+        scratch = state.x.new_zeros(width, n, 2 * p), state.x.new_zeros(width, n, p)
         cache["layers"] = [
             GatedLayerSteps(layer, bias, features[k], features[k + 1], gated[:, k], scratch)
             for k, (layer, bias) in enumerate(zip(layers, self._biases(state.condition), strict=True))
@@ -280,30 +282,32 @@ class GatedPixelCNN(RasterModel):
         cache["horizontal"] = [self.first_horizontal.step_weight(s) for s in groups]
         cache["targets"] = [[pixel[:, s] for pixel in features[0].pixels] for s in groups]
         cache["groups"], cache["features"], cache["readout"] = groups, features[-1].pixels, ReadoutSteps(self.readout, state.x)
-        state.remember(gated, cache["rows"].memory, cache["readout"].memory, *(row.memory for row in features))
-        state.remember(*(memory for layer in cache["layers"] for memory in (layer.rows.memory, layer.context)))
+        state.remember(gated, cache["readout"].memory, *(row.memory for row in features))
+        by_pixel = [memory for layer in cache["layers"] for memory in (layer.rows.memory, layer.context)]
+        state.remember(*(memory.transpose(0, 1) for memory in (cache["rows"].memory, *by_pixel)))
         if layers[0].skip:
             cache["gated"], cache["total"] = gated.flatten(1), state.remember(state.x.new_zeros(n, p))
+            cache["totals"] = [cache["total"][:, s] for s in groups]
             cache["skip"] = [
                 torch.cat([layer.out.step_weight_and_bias(slice(p + s.start, p + s.stop)) for layer in layers]) for s in groups
             ]  # (layers * (p + 1), p_g) each
 
     def enter_row(self, state: State, i: int) -> None:
         cache, width = state.cache, self.event.shape[2]
-        v, h = (_bias(conv)[0].expand(width, -1) for conv in (self.first_vertical, self.first_horizontal))  # (w, p) each
+        v, h = (conv.bias.detach().expand(width, -1) for conv in (self.first_vertical, self.first_horizontal))  # (w, p) each
         if self.positions is not None:
             to_v, to_h = self.positions.row(i).chunk(2, dim=1)  # (w, p) each
             v, h = v + to_v, h + to_h
-        cache["above_bias"] = v
+        cache["above_bias"] = v[:, None]  # (w, 1, p)
         cache["row_bias"] = [h[:, s].split(1) for s in cache["groups"]]  # (1, p_g) for each pixel
 
     def start_row(self, state: State, i: int, finished: Tensor | None) -> None:
         cache = state.cache
         if finished is not None:
-            cache["rows"].push(finished)
-        v = cache["rows"].product() + cache["above_bias"]
+            cache["rows"].push(finished, i)
+        v = cache["rows"].product(cache["above_bias"], i)
         for layer in cache["layers"]:
-            v = layer.row(v)
+            v = layer.row(v, i)
 
     def step_pixel(self, state: State, j: int, c: int) -> Tensor:
         cache = state.cache
@@ -313,5 +317,5 @@ class GatedPixelCNN(RasterModel):
             layer.pixel(j, c)
         if "skip" not in cache:
             return cache["readout"].pixel(cache["features"][j], c)
-        torch.mm(cache["gated"], cache["skip"][c], out=cache["total"][:, cache["groups"][c]])
+        torch.mm(cache["gated"], cache["skip"][c], out=cache["totals"][c])
         return cache["readout"].pixel(cache["total"], c)

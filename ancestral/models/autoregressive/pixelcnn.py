@@ -62,12 +62,10 @@ class MaskedBlockSteps:
         outer_slices, inner_slices = group_slices(block.groups), group_slices(block.inner_groups)
         masked = block.masked
         self.above = RowSteps(masked, x, width, slice(0, -1))
-        self.above_bias = masked.bias.detach()[None, None]  # (1 or b, 1, inner)
-        if bias is not None:
-            self.above_bias = self.above_bias + bias[:, None]
+        self.above_bias = masked.bias.detach() if bias is None else masked.bias.detach() + bias  # (inner,) or (b, inner)
         self.row = PixelRow(x, masked.left, width, inner)
-        self.context = x.new_zeros(n, width, inner)
-        self.contexts = [self.context[:, :, s].unbind(1) for s in inner_slices]
+        self.context = x.new_zeros(width, n, inner)
+        self.contexts = [self.context[:, :, s].unbind() for s in inner_slices]
         self.targets = [[pixel[:, s] for pixel in self.row.pixels] for s in inner_slices]
         self.x_parts = [x[:, s] for s in outer_slices]
         # A last column of ones carries the bias of the convolution that comes after.
@@ -78,11 +76,11 @@ class MaskedBlockSteps:
         self.masked = [masked.step_weight(s) for s in inner_slices]
         self.expand = [block.expand.step_weight_and_bias(s) for s in outer_slices]
 
-    def start_row(self, first: bool) -> None:
-        """Compute what the rows above give to the next row; `first` where there are none."""
-        if not first:
-            self.above.push(torch.stack(self.row.pixels, dim=1))
-        torch.add(self.above.product(), self.above_bias, out=self.context)
+    def start_row(self, i: int) -> None:
+        """Compute what the rows above give to row `i`."""
+        if i:
+            self.above.push(torch.stack(self.row.pixels), i)
+        self.above.product(self.above_bias, i, out=self.context)
 
     def pixel(self, j: int, g: int) -> None:
         """Add to the features of group `g` of the pixel in column `j`."""
@@ -199,23 +197,27 @@ class PixelCNN(RasterModel):
         groups = group_slices(channel_groups(x.shape[1], count))
         cache["x"], cache["x_parts"] = x, [x[:, s] for s in groups]
         cache["above"] = RowSteps(self.first, x, width, slice(0, -1))
-        cache["context"] = x.new_zeros(len(x), width, x.shape[1])
-        cache["contexts"] = [cache["context"][:, :, s].unbind(1) for s in groups]
+        cache["context"] = x.new_zeros(width, len(x), x.shape[1])
+        cache["contexts"] = [cache["context"][:, :, s].unbind() for s in groups]
         cache["first"] = [self.first.step_weight(s) for s in groups]
         cache["readout"] = ReadoutSteps(self.readout, x)
-        state.remember(x, cache["above"].memory, cache["context"], cache["readout"].memory)
+        state.remember(x, cache["readout"].memory)
+        by_pixel = [cache["above"].memory, cache["context"]]
         for block in cache["blocks"]:
-            state.remember(block.above.memory, block.row.memory, block.context, block.rectified, block.hidden)
+            state.remember(block.row.memory, block.rectified, block.hidden)
+            by_pixel += [block.above.memory, block.context]
+        state.remember(*(memory.transpose(0, 1) for memory in by_pixel))
 
     def start_row(self, state: State, i: int, finished: Tensor | None) -> None:
         cache = state.cache
         if finished is not None:
-            cache["above"].push(finished)
-        above = cache["above"].product()  # (b, w, p)
-        bias = self.first.bias if self.positions is None else self.first.bias + self.positions.row(i)
-        torch.add(above, bias, out=cache["context"])
+            cache["above"].push(finished, i)
+        bias = self.first.bias.detach()
+        if self.positions is not None:
+            bias = (bias + self.positions.row(i))[:, None]  # (w, 1, p)
+        cache["above"].product(bias, i, out=cache["context"])
         for block in cache["blocks"]:
-            block.start_row(finished is None)
+            block.start_row(i)
 
     def step_pixel(self, state: State, j: int, c: int) -> Tensor:
         cache = state.cache

@@ -42,7 +42,7 @@ class RasterModel(AutoregressiveModel):
         Args:
             state: the state.
             i: index of the row.
-            finished: the row above, (batch, width, channels), on the scale of `Event.to_network`; None for the first.
+            finished: the row above, (width, batch, channels), on the scale of `Event.to_network`; None for the first.
         """
         raise NotImplementedError
 
@@ -69,7 +69,7 @@ class RasterModel(AutoregressiveModel):
             self.enter_row(state, i)
             state.cache["row_index"] = i
         if rest == 0:
-            self.start_row(state, i, torch.stack(row.pixels, dim=1) if i else None)
+            self.start_row(state, i, torch.stack(row.pixels) if i else None)
         return self.step_pixel(state, j, c)
 
     def _scaled(self, state: State, previous: Tensor) -> Tensor:

@@ -122,6 +122,12 @@ class Result:
         return f"{self.value:.{self.digits}f} ± {self.standard_error:.{self.digits}f}"
 
     @property
+    def entry(self) -> str:
+        """What an entry is called where it is no dimension: " bits/token", of sentences."""
+        unit = self.test.get("unit", "bits/dim")
+        return "" if unit == "bits/dim" else f" {unit}"
+
+    @property
     def digits(self) -> int:
         """Digits behind the point of a figure in `unit`."""
         return DIGITS.get(self.unit, 3)
@@ -218,7 +224,7 @@ def _detail(r: Result) -> tuple[str, ...]:
         f"`{r.name}`",
         f"{r.figures['parameters']:,}" if "parameters" in r.figures else "",
         f"{r.test['nats']:.2f}",
-        f"{r.test['bits_per_dim']:.4f}" if r.test.get("bits_per_dim") is not None else "",
+        f"{r.test['bits_per_dim']:.4f}{r.entry}" if r.test.get("bits_per_dim") is not None else "",
         cite(r.published[0]) if r.published else "none",
         r.gap,
         f"{reach:g}" if reach is not None else "",

@@ -26,6 +26,7 @@ from ancestral.models.base import Model
 from ancestral.training import TrainConfig, create_model, fit
 from ancestral.verbs import pictures
 from ancestral.verbs.completion_files import save
+from ancestral.verbs.translate import draw_attention
 
 ASSETS = Path(__file__).resolve().parent / "assets"
 
@@ -153,6 +154,13 @@ def complete(name: str, count: int, file: str) -> None:
     print(f"docs/assets/{file}")
 
 
+def attention() -> None:
+    """Write what each piece of a translation gathers from."""
+    (translation,) = ancestral.translate(TRANSLATOR, ["Two brown dogs are playing in the snow with a red ball."])
+    draw_attention(TRANSLATOR, translation, ASSETS / "models" / "transformer-mt.png")
+    print(f"docs/assets/models/transformer-mt.png: {translation.text}")
+
+
 def text_levels() -> None:
     """Write the plot of the recorded bits per byte of models of text, by level."""
     path = ASSETS.parents[1] / "zoo" / "text-levels" / "figures.json"
@@ -174,7 +182,15 @@ def text_levels() -> None:
 
 FACES = "frey-gated-pixelcnn"
 """The model that completes faces."""
-OTHERS = {"readme": readme, "completions": completions, "completions-faces": faces, "text-levels": text_levels}
+TRANSLATOR = "multi30k-transformer-mt"
+"""The model whose attention is drawn."""
+OTHERS = {
+    "readme": readme,
+    "completions": completions,
+    "completions-faces": faces,
+    "text-levels": text_levels,
+    "models/transformer-mt": attention,
+}
 """Pictures of more than one model, or of what is done with one."""
 
 

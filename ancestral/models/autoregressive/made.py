@@ -22,7 +22,14 @@ ORDERS = ("natural", "random", "agnostic")
 
 
 def draw_degrees(
-    numel: int, hidden: Sequence[int], masks: int, orders: str, seed: int, lowest: int = 1, tied: bool = False
+    numel: int,
+    hidden: Sequence[int],
+    masks: int,
+    orders: str,
+    seed: int,
+    lowest: int = 1,
+    tied: bool = False,
+    spread: float = 1.0,
 ) -> list[np.ndarray]:
     """Draw m^0, the place of each entry in the order from 1 to numel, and m^1, ..., m^L, the degrees of hidden units.
 
@@ -37,6 +44,7 @@ def draw_degrees(
         seed: seed of the draw.
         lowest: least degree in the first hidden layer.
         tied: whether the units of all hidden layers have the degrees of the first.
+        spread: share of the range of degrees on which those of one unit are drawn, around a place that it keeps in all sets.
 
     Returns:
         Arrays of (masks, numel), (masks, hidden[0]), (masks, hidden[1]), ...
@@ -47,6 +55,11 @@ def draw_degrees(
     # The stream of RandomState is frozen: a saved model finds its masks again under any later release.
     random = np.random.RandomState(seed)
     degrees = [np.empty((masks, n), dtype=np.int32) for n in (numel, *hidden)]
+
+    def stratified(n: int) -> np.ndarray:
+        return (random.permutation(n) + random.random_sample(n)) / n
+
+    kept = [stratified(n) if spread < 1 else np.zeros(n) for n in hidden]
     for k in range(masks):
         if orders == "natural":
             degrees[0][k] = np.arange(1, numel + 1)
@@ -60,7 +73,7 @@ def draw_degrees(
             if tied and layer > 1:
                 degrees[layer][k] = degrees[1][k]
                 continue
-            u = (random.permutation(n) + random.random_sample(n)) / n
+            u = spread * stratified(n) + (1 - spread) * kept[layer - 1]
             degrees[layer][k] = least + np.floor(u * max(numel - least, 1))
             least = int(degrees[layer][k].min())
     return degrees
@@ -75,7 +88,8 @@ class MADE(Ensemble):
 
     With `masks` K above 1, each training step draws one of K sets of masks ("connectivity-agnostic"), which also have
     an order each if `orders` is agnostic ("order-agnostic"); the model is then the mixture of its K members. The weights
-    of an order-agnostic model serve any order, those that it was trained on best.
+    of an order-agnostic model serve any order, those that it was trained on best. A unit that sees another part of the datum
+    with each mask is slow to learn; with a `spread` below 1 it sees nearly the same one.
 
     Args:
         event: any event.
@@ -85,6 +99,7 @@ class MADE(Ensemble):
         masks: K, sets of masks.
         orders: natural (entries in the order of the flattened datum), random (one order), agnostic (one for each mask).
         mask_seed: seed of masks and orders.
+        spread: share of the range of degrees on which those of one unit lie, from 0, where masks are equal, to 1.
         direct: whether outputs also depend linearly on the entries before them.
         residual: whether hidden layers after the first are added to the layer before; all have one width then.
         dropout: probability with which hidden units are dropped in training.
@@ -96,8 +111,8 @@ class MADE(Ensemble):
 
     References:
         MADE: Masked Autoencoder for Distribution Estimation (Germain et al., 2015), https://arxiv.org/abs/1502.03509.
-        Here degrees are stratified, masks are drawn for each step and not cycled, the mixture averages probabilities,
-        and hidden layers may be residual, with degrees then equal from layer to layer.
+        Here degrees are stratified and may be spread less, masks are drawn for each step and not cycled, the mixture averages
+        probabilities, and hidden layers may be residual, with degrees then equal from layer to layer.
 
     >>> model = MADE(Event.binary((4,)), hidden=(8,), masks=2, orders="agnostic")
     >>> model.log_prob(torch.zeros(3, 4)).shape, str(model.likelihood)
@@ -113,6 +128,7 @@ class MADE(Ensemble):
         {"event": Event.integers((4,), 3), "hidden": (12,), "masks": 3, "orders": "agnostic"},
         {"event": Event.integers((3,), 4), "hidden": (12,), "head": "logistic-mixture", "components": 2},
         {"event": Event.real((2,), loc=(1.0, 0.0), scale=(2.0, 0.5)), "hidden": (8,), "components": 3, "activation": "tanh"},
+        {"event": Event.binary((5,)), "hidden": (16,), "masks": 2, "spread": 0.3},
     )
 
     def __init__(
@@ -124,6 +140,7 @@ class MADE(Ensemble):
         masks: int = 1,
         orders: str = "natural",
         mask_seed: int = 0,
+        spread: float = 1.0,
         direct: bool = False,
         residual: bool = False,
         dropout: float = 0.0,
@@ -137,6 +154,8 @@ class MADE(Ensemble):
         check_choice("choice of orders", orders, ORDERS)
         if not 0.0 <= dropout < 1.0:
             raise InvalidInput(f"dropout is {dropout}, expected a probability below 1")
+        if not 0.0 <= spread <= 1.0:
+            raise InvalidInput(f"spread is {spread}, expected a share of the range of degrees, from 0 to 1")
         if residual and len(set(hidden)) > 1:
             raise InvalidInput(f"residual layers need one width, got {tuple(hidden)}: give equal widths, or residual=False")
         self.head = make_head(event, head, components)
@@ -145,7 +164,7 @@ class MADE(Ensemble):
         self.any_order = orders == "agnostic" and masks > 1
         # With a condition some units see nothing else, so that the first entry too depends on it through a network.
         lowest = 1 if condition is None else 0
-        drawn = draw_degrees(event.numel, hidden, masks, orders, mask_seed, lowest, tied=residual)
+        drawn = draw_degrees(event.numel, hidden, masks, orders, mask_seed, lowest, tied=residual, spread=spread)
         for i, degrees in enumerate(drawn):
             self.register_buffer(f"degrees_{i}", torch.from_numpy(degrees), persistent=False)
         sizes = (event.numel, *hidden)

@@ -52,6 +52,15 @@ def test_degrees_follow_the_rules(numel, hidden, masks, orders, seed, lowest, ti
         assert (places == places[0]).all()
 
 
+@pytest.mark.parametrize("spread", [0.0, 0.05, 0.5])
+def test_degrees_of_a_unit_spread_over_a_share_of_the_range(spread: float) -> None:
+    _, m = draw_degrees(201, (400,), 32, "natural", seed=3, spread=spread)
+    assert np.ptp(m, axis=0).max() <= spread * 200 + 1
+    assert (np.ptp(m, axis=0).min() > 0) == (spread > 0)
+    assert m[0].min() < 10 + 100 * spread
+    assert m[0].max() > 190 - 100 * spread
+
+
 def test_degrees_cover_the_range_evenly():
     _, m = draw_degrees(101, (1000,), 1, "natural", seed=5)
     counts = np.bincount(m[0], minlength=101)
@@ -198,6 +207,7 @@ def test_learns_a_deterministic_rule():
         ({"orders": "agnostik"}, "agnostic"),
         ({"activation": "rellu"}, "relu"),
         ({"dropout": 1.0}, "dropout"),
+        ({"spread": 1.5}, "share of the range"),
         ({"residual": True, "hidden": (4, 5)}, "one width"),
         ({"head": "gaussian-mixture"}, "auto"),
     ],

@@ -74,7 +74,7 @@ def eagerly(model: WaveNet, state: State, chosen: Draws, stop: int) -> None:
     levels=st.sampled_from([2, 3, 20]),
     inputs=st.sampled_from(["symbols", "numbers"]),
     condition=st.sampled_from(sorted(CONDITIONS)),
-    batch=st.integers(1, 6),
+    batch=st.integers(1, 33),
     temperature=st.sampled_from([1.0, 0.7]),
     parts=st.tuples(st.integers(0, 7), st.integers(0, 7)),
     seed=st.integers(0, 100),

@@ -1,5 +1,6 @@
 """The steps of a dilated stack with a readout on it, many in one call: the loop that `DilatedStack.step` is one turn of."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,21 +9,27 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ancestral.layers.dilated_stack import DilatedStack, StackMemory
-from ancestral.layers.kernels import Array, add_product, compiled, copy, draw_level, gate_rows, rectify
+from ancestral.layers.kernels import HALVES, Array, add_product, compiled, copy, draw_level, gate_rows, halves, rectify
+
+Weights = Array | NDArray[np.uint16]
+"""In single precision, or the bits of half precision."""
 
 
 class Network(NamedTuple):
     """Weights as the loop reads them, all (inputs, outputs), and the sizes that they do not tell.
+
+    Those from taps to output are most of what a step reads. Where half precision holds all of them exactly, as it does those
+    of the zoo, they are kept in it: the same numbers, in half the memory.
 
     Args:
         table: the embedding of each symbol, and of none, (levels + 1, channels).
         taps: of all layers, one below another, (layers * kernel * channels, 2 channels).
         residual: likewise, ((layers - 1) * channels, channels).
         skip: (layers * channels, skip).
-        skip_bias: (skip,).
         hidden: (skip, skip).
-        hidden_bias: (skip,).
         output: (skip, parameters).
+        skip_bias: (skip,).
+        hidden_bias: (skip,).
         output_bias: (parameters,).
         local: (local features, layers * 2 channels).
         dilations: (layers,).
@@ -30,13 +37,13 @@ class Network(NamedTuple):
     """
 
     table: Array
-    taps: Array
-    residual: Array
-    skip: Array
+    taps: Weights
+    residual: Weights
+    skip: Weights
+    hidden: Weights
+    output: Weights
     skip_bias: Array
-    hidden: Array
     hidden_bias: Array
-    output: Array
     output_bias: Array
     local: Array
     dilations: NDArray[np.int64]
@@ -78,7 +85,7 @@ def take_steps(network: Network, given: Given, past: Array, previous: NDArray[np
     table, local, dilations, kernel = network.table, network.local, network.dilations, network.kernel
     steps, n = given.values.shape
     layers, c = len(dilations), table.shape[1]
-    rows = 1 if n == 1 else -(-n // 4) * 4  # `add_product` takes four at once: those beyond n stay zero
+    rows = n if n < 3 else -(-n // 4) * 4  # `add_product` takes four at once: those beyond n stay zero
     x, tap, gated = np.zeros((rows, c), np.float32), np.zeros((rows, c), np.float32), np.zeros((rows, c), np.float32)
     gates, shift = np.zeros((rows, 2 * c), np.float32), np.zeros((rows, local.shape[1]), np.float32)
     features = np.zeros((rows, local.shape[0]), np.float32)
@@ -139,17 +146,22 @@ def network_of(symbols: nn.Module, levels: int, stack: DilatedStack, hidden: nn.
         hidden: the layer after it, between two rectifiers.
         output: the layer that gives the raw parameters.
     """
-    channels = stack.channels
     nothing = stack.bias.new_zeros(0, stack.bias.numel())
+    products = [stack.weight.flatten(0, 1), stack.residual.reshape(-1, stack.channels), stack.skip_weight]
+    whole: list[Array] = [_array(w) for w in (*products, hidden.weight.T, output.weight.T)]
+    shorter = [half for w in whole if HALVES and (half := halves(w)) is not None]
+    # All or none: a loop is compiled for each type.
+    weights: Sequence[Weights] = shorter if len(shorter) == len(whole) else whole
+    taps, residual, skip, hidden_weight, output_weight = weights
     return Network(
         table=_array(symbols(torch.arange(levels + 1))),
-        taps=_array(stack.weight.flatten(0, 1)),
-        residual=_array(stack.residual.reshape(-1, channels)),
-        skip=_array(stack.skip_weight),
+        taps=taps,
+        residual=residual,
+        skip=skip,
+        hidden=hidden_weight,
+        output=output_weight,
         skip_bias=_array(stack.skip_bias),
-        hidden=_array(hidden.weight.T),
         hidden_bias=_array(hidden.bias),
-        output=_array(output.weight.T),
         output_bias=_array(output.bias),
         local=_array(nothing if stack.local_weight is None else stack.local_weight),
         dilations=np.array(stack.dilations, np.int64),

@@ -15,6 +15,22 @@ COMPILED = importlib.util.find_spec("numba") is not None
 MATHEMATICS = {"reassoc", "contract", "nsz"}
 
 
+def _reads_halves() -> bool:
+    """Return whether compiled code turns numbers of 16 bits into such of 32 by an instruction of this machine."""
+    if not COMPILED:
+        return False
+    import llvmlite.binding
+    import numba
+
+    config: Any = numba.config
+    ours = not (config.CPU_NAME or config.CPU_FEATURES)  # code for another processor may lack the instruction
+    return ours and bool(llvmlite.binding.get_host_cpu_features().get("f16c", False))
+
+
+HALVES = _reads_halves()
+"""Whether a product takes weights of half precision, as the bits of `halves`."""
+
+
 def compiled(function: F) -> F:
     """Compile a function of arrays and numbers at its first call, and keep the code; without numba leave it as it is.
 
@@ -26,10 +42,10 @@ def compiled(function: F) -> F:
     import numba
     from numba.core.compiler import Compiler
 
-    class Apart(Compiler):  # type: ignore[misc]
+    class Apart(Compiler):
         def define_pipelines(self) -> Any:
             self.state.flags.noalias = True
-            return super().define_pipelines()
+            return super().define_pipelines()  # type: ignore[no-untyped-call]
 
     options: dict[str, Any] = {"fastmath": MATHEMATICS, "nogil": True, "error_model": "numpy", "pipeline_class": Apart}
     try:
@@ -37,6 +53,40 @@ def compiled(function: F) -> F:
     except RuntimeError:  # there is no folder to write to
         made = numba.njit(**options)(function)
     return made
+
+
+def _make_widen() -> Any:
+    if not COMPILED:
+        return lambda x: x
+    from llvmlite import ir
+    from numba import types
+    from numba.extending import intrinsic
+
+    @intrinsic
+    def widen(_: Any, x: Any) -> Any:
+        def number(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
+            (bits,) = arguments
+            return bits if x == types.float32 else builder.fpext(builder.bitcast(bits, ir.HalfType()), ir.FloatType())
+
+        return types.float32(x), number
+
+    made: Any = widen
+    return made
+
+
+widen = _make_widen()
+"""In compiled code: the number of 32 bits that is a weight, or that the 16 bits of a half stand for."""
+
+
+def halves(w: Array) -> NDArray[np.uint16] | None:
+    """Return the bits of the same numbers in half precision, where it holds all of them exactly; None where not.
+
+    >>> halves(np.array([1.0, 0.1], np.float32)) is None
+    True
+    """
+    with np.errstate(all="ignore"):
+        half = w.astype(np.float16)
+    return half.view(np.uint16) if np.array_equal(half, w) else None
 
 
 @compiled
@@ -47,7 +97,7 @@ def copy(y: Array, x: Array) -> None:
 
 
 @compiled
-def add_product(y: Array, x: Array, w: Array, first: int = 0) -> None:
+def add_product(y: Array, x: Array, w: Array | NDArray[np.uint16], first: int = 0) -> None:
     """Add to y the product of x and of as many rows of w, from `first`, as x has columns.
 
     Four inputs, of four rows if there are so many, are taken at once, so that what is read is used more than once.
@@ -55,7 +105,7 @@ def add_product(y: Array, x: Array, w: Array, first: int = 0) -> None:
     Args:
         y: (n, outputs), changed in place.
         x: (n, inputs).
-        w: (rows, outputs).
+        w: (rows, outputs); `halves` of it do as well where there are HALVES.
         first: its row that belongs to the first input.
     """
     n, outputs = y.shape
@@ -70,7 +120,7 @@ def add_product(y: Array, x: Array, w: Array, first: int = 0) -> None:
             c0, c1, c2, c3 = x[b + 2, i], x[b + 2, i + 1], x[b + 2, i + 2], x[b + 2, i + 3]
             d0, d1, d2, d3 = x[b + 3, i], x[b + 3, i + 1], x[b + 3, i + 2], x[b + 3, i + 3]
             for o in range(outputs):
-                w0, w1, w2, w3 = w[k, o], w[k + 1, o], w[k + 2, o], w[k + 3, o]
+                w0, w1, w2, w3 = widen(w[k, o]), widen(w[k + 1, o]), widen(w[k + 2, o]), widen(w[k + 3, o])
                 y[b, o] = y[b, o] + a0 * w0 + a1 * w1 + a2 * w2 + a3 * w3
                 y[b + 1, o] = y[b + 1, o] + b0 * w0 + b1 * w1 + b2 * w2 + b3 * w3
                 y[b + 2, o] = y[b + 2, o] + c0 * w0 + c1 * w1 + c2 * w2 + c3 * w3
@@ -79,7 +129,7 @@ def add_product(y: Array, x: Array, w: Array, first: int = 0) -> None:
         while i < inputs:
             a0, b0, c0, d0 = x[b, i], x[b + 1, i], x[b + 2, i], x[b + 3, i]
             for o in range(outputs):
-                w0 = w[first + i, o]
+                w0 = widen(w[first + i, o])
                 y[b, o] += a0 * w0
                 y[b + 1, o] += b0 * w0
                 y[b + 2, o] += c0 * w0
@@ -92,12 +142,13 @@ def add_product(y: Array, x: Array, w: Array, first: int = 0) -> None:
             k = first + i
             a0, a1, a2, a3 = x[b, i], x[b, i + 1], x[b, i + 2], x[b, i + 3]
             for o in range(outputs):
-                y[b, o] = y[b, o] + a0 * w[k, o] + a1 * w[k + 1, o] + a2 * w[k + 2, o] + a3 * w[k + 3, o]
+                w0, w1, w2, w3 = widen(w[k, o]), widen(w[k + 1, o]), widen(w[k + 2, o]), widen(w[k + 3, o])
+                y[b, o] = y[b, o] + a0 * w0 + a1 * w1 + a2 * w2 + a3 * w3
             i += 4
         while i < inputs:
             a0 = x[b, i]
             for o in range(outputs):
-                y[b, o] += a0 * w[first + i, o]
+                y[b, o] += a0 * widen(w[first + i, o])
             i += 1
         b += 1
 

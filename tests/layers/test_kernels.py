@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 from ancestral.distributions import Sharpening, make_head
 from ancestral.event import Event
 from ancestral.layers.gates import gate
-from ancestral.layers.kernels import add_product, copy, draw_level, exp_of_negative, gate_rows, rectify, tanh
+from ancestral.layers.kernels import (
+    HALVES,
+    add_product,
+    copy,
+    draw_level,
+    exp_of_negative,
+    gate_rows,
+    halves,
+    rectify,
+    tanh,
+)
 from ancestral.models.autoregressive.draws import EntryValue
 
 
@@ -25,11 +35,36 @@ from ancestral.models.autoregressive.draws import EntryValue
 def test_a_product_is_added(n: int, inputs: int, outputs: int, first: int, seed: int) -> None:
     generator = np.random.default_rng(seed)
     y, x, w = (
-        generator.standard_normal(shape).astype(np.float32) for shape in ((n, outputs), (n, inputs), (first + inputs + 1, outputs))
+        generator.standard_normal(shape).astype(np.float32)
+        for shape in ((n, outputs), (n, inputs), (first + inputs + 1, outputs))
     )
     expected = y + x.astype(np.float64) @ w[first : first + inputs]
     add_product(y, x, w, first)
     np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.skipif(not HALVES, reason="there is no compiled code, or no instruction for it")
+@given(n=st.integers(1, 9), inputs=st.integers(0, 9), outputs=st.integers(1, 19), seed=st.integers(0, 100))
+def test_a_product_by_halves_is_that_by_the_numbers_that_they_are(n: int, inputs: int, outputs: int, seed: int) -> None:
+    """Also where half precision has only some of its digits, near zero, and at its largest number."""
+    generator = np.random.default_rng(seed)
+    w = (generator.standard_normal((inputs, outputs)) * 10.0 ** generator.integers(-8, 3, (inputs, outputs))).astype(
+        np.float16
+    )
+    w.flat[: w.size // 4] = [-65504.0] * (w.size // 4)
+    bits = halves(w.astype(np.float32))
+    assert bits is not None
+    assert bits.dtype == np.uint16
+    for row in range(inputs):  # one number at a time is exact
+        x, y = np.zeros((n, inputs), np.float32), np.zeros((n, outputs), np.float32)
+        x[:, row] = 0.5
+        add_product(y, x, bits)
+        np.testing.assert_array_equal(y, np.repeat(0.5 * w[None, row].astype(np.float32), n, axis=0))
+
+
+@pytest.mark.parametrize("number", [0.1, 1e6, 1e-9, math.nan])
+def test_what_half_precision_does_not_hold_has_no_halves(number: float) -> None:
+    assert halves(np.array([1.0, number], np.float32)) is None
 
 
 def test_copies_fill_what_is_longer_from_its_beginning() -> None:

@@ -3,6 +3,7 @@
 r9y9/wavenet_vocoder is not in the package index: WAVENET_VOCODER names the folder that holds its source.
 """
 
+import copy
 import importlib
 import os
 import statistics
@@ -17,7 +18,7 @@ import torch
 
 from ancestral.distributions import Sharpening
 from ancestral.event import Event
-from ancestral.layers.kernels import COMPILED
+from ancestral.layers.kernels import COMPILED, HALVES
 from ancestral.models import create
 from ancestral.models.autoregressive.draws import Draws, EntryValue
 from ancestral.models.autoregressive.wavenet import WaveNet
@@ -80,7 +81,7 @@ def _ways(batch: int, tiny: bool) -> tuple[dict[str, tuple[Run, int]], list[str]
         for _ in range(steps):
             model.head(reading(window)[:, -1]).draw()
 
-    def by_steps(fused: bool) -> Run:
+    def by_steps(fused: bool, model: WaveNet = model) -> Run:
         def run(steps: int) -> None:
             state = model.init_state(batch)
             draws = Draws(EntryValue(model.head, Sharpening()), torch.rand(batch, model.event.numel, 1, dtype=torch.float64))
@@ -96,7 +97,10 @@ def _ways(batch: int, tiny: bool) -> tuple[dict[str, tuple[Run, int]], list[str]
     ways: dict[str, tuple[Run, int]] = {"recomputing": (recompute, short), "steps, one by one": (by_steps(False), long)}
     absent = []
     if COMPILED:
-        ways["many steps in one call (numba)"] = (by_steps(True), 16 if tiny else 2000 // (1 if batch == 1 else 4))
+        many = 16 if tiny else 2000 // (1 if batch == 1 else 4)
+        ways["many steps in one call (numba)"] = (by_steps(True), many)
+        if HALVES:
+            ways["the same, weights rounded to half precision"] = (by_steps(True, copy.deepcopy(model).half().float()), many)
     else:
         absent.append("Left out: many steps in one call: numba is not installed; pip install ancestral[fast].")
     try:

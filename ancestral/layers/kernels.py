@@ -1,7 +1,6 @@
 """Loops over arrays that numba compiles where it is installed: products, gates and draws of one step."""
 
 import importlib.util
-import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -16,13 +15,39 @@ COMPILED = importlib.util.find_spec("numba") is not None
 MATHEMATICS = {"reassoc", "contract", "nsz"}
 
 
+def _reads_halves() -> bool:
+    """Return whether compiled code turns numbers of 16 bits into such of 32 by an instruction of this machine."""
+    if not COMPILED:
+        return False
+    import llvmlite.binding
+    import numba
+
+    config: Any = numba.config
+    ours = not (config.CPU_NAME or config.CPU_FEATURES)  # code for another processor may lack the instruction
+    return ours and bool(llvmlite.binding.get_host_cpu_features().get("f16c", False))
+
+
+HALVES = _reads_halves()
+"""Whether a product takes weights of half precision, as the bits of `halves`."""
+
+
 def compiled(function: F) -> F:
-    """Compile a function of arrays and numbers at its first call, and keep the code; without numba leave it as it is."""
+    """Compile a function of arrays and numbers at its first call, and keep the code; without numba leave it as it is.
+
+    Arrays that it is given must not overlap where it changes one: loops are then compiled without looking whether they do,
+    which takes as long as a short loop does.
+    """
     if not COMPILED:
         return function
     import numba
+    from numba.core.compiler import Compiler
 
-    options: dict[str, Any] = {"fastmath": MATHEMATICS, "nogil": True, "error_model": "numpy"}
+    class Apart(Compiler):
+        def define_pipelines(self) -> Any:
+            self.state.flags.noalias = True
+            return super().define_pipelines()  # type: ignore[no-untyped-call]
+
+    options: dict[str, Any] = {"fastmath": MATHEMATICS, "nogil": True, "error_model": "numpy", "pipeline_class": Apart}
     try:
         made: F = numba.njit(cache=True, **options)(function)
     except RuntimeError:  # there is no folder to write to
@@ -30,41 +55,81 @@ def compiled(function: F) -> F:
     return made
 
 
-@compiled
-def add_product(y: Array, x: Array, row: int, w: Array, first: int, inputs: int) -> None:
-    """Add to y, (n, outputs), the product of n rows of x from `row` and `inputs` rows of w, (..., outputs), from `first`.
+def _make_widen() -> Any:
+    if not COMPILED:
+        return lambda x: x
+    from llvmlite import ir
+    from numba import types
+    from numba.extending import intrinsic
 
-    Columns of x are its first ones. Four inputs of four rows are taken at once, so that what is read is used more than once.
+    @intrinsic
+    def widen(_: Any, x: Any) -> Any:
+        def number(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
+            (bits,) = arguments
+            return bits if x == types.float32 else builder.fpext(builder.bitcast(bits, ir.HalfType()), ir.FloatType())
+
+        return types.float32(x), number
+
+    made: Any = widen
+    return made
+
+
+widen = _make_widen()
+"""In compiled code: the number of 32 bits that is a weight, or that the 16 bits of a half stand for."""
+
+
+def halves(w: Array) -> NDArray[np.uint16] | None:
+    """Return the bits of the same numbers in half precision, where it holds all of them exactly; None where not.
+
+    >>> halves(np.array([1.0, 0.1], np.float32)) is None
+    True
+    """
+    with np.errstate(all="ignore"):
+        half = w.astype(np.float16)
+    return half.view(np.uint16) if np.array_equal(half, w) else None
+
+
+@compiled
+def copy(y: Array, x: Array) -> None:
+    """Copy x into the first entries of y."""
+    for o in range(len(x)):
+        y[o] = x[o]
+
+
+@compiled
+def add_product(y: Array, x: Array, w: Array | NDArray[np.uint16], first: int = 0) -> None:
+    """Add to y the product of x and of as many rows of w, from `first`, as x has columns.
+
+    Four inputs, of four rows if there are so many, are taken at once, so that what is read is used more than once.
 
     Args:
         y: (n, outputs), changed in place.
-        x: (rows, at least `inputs`).
-        row: the row of x that belongs to the first one of y.
-        w: (rows, outputs).
+        x: (n, inputs).
+        w: (rows, outputs); `halves` of it do as well where there are HALVES.
         first: its row that belongs to the first input.
-        inputs: how many there are.
     """
     n, outputs = y.shape
+    inputs = x.shape[1]
     b = 0
     while b + 4 <= n:
-        r, i = row + b, 0
+        i = 0
         while i + 4 <= inputs:
             k = first + i
-            a0, a1, a2, a3 = x[r, i], x[r, i + 1], x[r, i + 2], x[r, i + 3]
-            b0, b1, b2, b3 = x[r + 1, i], x[r + 1, i + 1], x[r + 1, i + 2], x[r + 1, i + 3]
-            c0, c1, c2, c3 = x[r + 2, i], x[r + 2, i + 1], x[r + 2, i + 2], x[r + 2, i + 3]
-            d0, d1, d2, d3 = x[r + 3, i], x[r + 3, i + 1], x[r + 3, i + 2], x[r + 3, i + 3]
+            a0, a1, a2, a3 = x[b, i], x[b, i + 1], x[b, i + 2], x[b, i + 3]
+            b0, b1, b2, b3 = x[b + 1, i], x[b + 1, i + 1], x[b + 1, i + 2], x[b + 1, i + 3]
+            c0, c1, c2, c3 = x[b + 2, i], x[b + 2, i + 1], x[b + 2, i + 2], x[b + 2, i + 3]
+            d0, d1, d2, d3 = x[b + 3, i], x[b + 3, i + 1], x[b + 3, i + 2], x[b + 3, i + 3]
             for o in range(outputs):
-                w0, w1, w2, w3 = w[k, o], w[k + 1, o], w[k + 2, o], w[k + 3, o]
-                y[b, o] += a0 * w0 + a1 * w1 + a2 * w2 + a3 * w3
-                y[b + 1, o] += b0 * w0 + b1 * w1 + b2 * w2 + b3 * w3
-                y[b + 2, o] += c0 * w0 + c1 * w1 + c2 * w2 + c3 * w3
-                y[b + 3, o] += d0 * w0 + d1 * w1 + d2 * w2 + d3 * w3
+                w0, w1, w2, w3 = widen(w[k, o]), widen(w[k + 1, o]), widen(w[k + 2, o]), widen(w[k + 3, o])
+                y[b, o] = y[b, o] + a0 * w0 + a1 * w1 + a2 * w2 + a3 * w3
+                y[b + 1, o] = y[b + 1, o] + b0 * w0 + b1 * w1 + b2 * w2 + b3 * w3
+                y[b + 2, o] = y[b + 2, o] + c0 * w0 + c1 * w1 + c2 * w2 + c3 * w3
+                y[b + 3, o] = y[b + 3, o] + d0 * w0 + d1 * w1 + d2 * w2 + d3 * w3
             i += 4
         while i < inputs:
-            a0, b0, c0, d0 = x[r, i], x[r + 1, i], x[r + 2, i], x[r + 3, i]
+            a0, b0, c0, d0 = x[b, i], x[b + 1, i], x[b + 2, i], x[b + 3, i]
             for o in range(outputs):
-                w0 = w[first + i, o]
+                w0 = widen(w[first + i, o])
                 y[b, o] += a0 * w0
                 y[b + 1, o] += b0 * w0
                 y[b + 2, o] += c0 * w0
@@ -72,21 +137,18 @@ def add_product(y: Array, x: Array, row: int, w: Array, first: int, inputs: int)
             i += 1
         b += 4
     while b < n:
-        r, i = row + b, 0
-        while i + 8 <= inputs:
+        i = 0
+        while i + 4 <= inputs:
             k = first + i
-            a0, a1, a2, a3 = x[r, i], x[r, i + 1], x[r, i + 2], x[r, i + 3]
-            b0, b1, b2, b3 = x[r, i + 4], x[r, i + 5], x[r, i + 6], x[r, i + 7]
+            a0, a1, a2, a3 = x[b, i], x[b, i + 1], x[b, i + 2], x[b, i + 3]
             for o in range(outputs):
-                y[b, o] += (
-                    (a0 * w[k, o] + a1 * w[k + 1, o]) + (a2 * w[k + 2, o] + a3 * w[k + 3, o])
-                    + (b0 * w[k + 4, o] + b1 * w[k + 5, o]) + (b2 * w[k + 6, o] + b3 * w[k + 7, o])
-                )  # fmt: skip
-            i += 8
+                w0, w1, w2, w3 = widen(w[k, o]), widen(w[k + 1, o]), widen(w[k + 2, o]), widen(w[k + 3, o])
+                y[b, o] = y[b, o] + a0 * w0 + a1 * w1 + a2 * w2 + a3 * w3
+            i += 4
         while i < inputs:
-            a0 = x[r, i]
+            a0 = x[b, i]
             for o in range(outputs):
-                y[b, o] += a0 * w[first + i, o]
+                y[b, o] += a0 * widen(w[first + i, o])
             i += 1
         b += 1
 
@@ -132,14 +194,14 @@ def tanh(x: np.float32) -> np.float32:
 
 
 @compiled
-def gate_rows(y: Array, column: int, a: Array) -> None:
-    """Write tanh(u) (1 + tanh(v)) of the halves u and v of each row of a, (n, 2 c), into columns of y: see `layers.gates`."""
-    n, c = a.shape[0], a.shape[1] // 2
+def gate_rows(y: Array, a: Array) -> None:
+    """Write tanh(u) (1 + tanh(v)) of the halves u and v of each row of a, (n, 2 c), into y, (n, c): see `layers.gates`."""
+    n, c = y.shape
     for b in range(n):
         for o in range(2 * c):
             a[b, o] = tanh(a[b, o])
         for o in range(c):
-            y[b, column + o] = a[b, o] + a[b, o] * a[b, c + o]
+            y[b, o] = a[b, o] + a[b, o] * a[b, c + o]
 
 
 @compiled
@@ -149,6 +211,25 @@ def rectify(y: Array) -> None:
         for o in range(y.shape[1]):
             v = y[b, o]
             y[b, o] = np.float32(0.0) if v < np.float32(0.0) else v
+
+
+@compiled
+def exp_of_negative(x: float) -> float:
+    """Return exp(x) of x <= 0 as the power 256 of a polynomial that is exp(x / 256): to 1e-9, and 0 below -80; NaN for NaN.
+
+    A loop over it is computed several numbers at a time, which one over `math.exp` is not.
+    """
+    s = np.float64(x) / 256.0
+    p = 1.0 + s * (1.0 + s * (1 / 2 + s * (1 / 6 + s * (1 / 24 + s * (1 / 120 + s / 720)))))
+    p *= p  # exp(x / 128)
+    p *= p
+    p *= p
+    p *= p
+    p *= p
+    p *= p
+    p *= p
+    p *= p
+    return 0.0 if x < -80.0 else p
 
 
 @compiled
@@ -168,12 +249,12 @@ def draw_level(logits: Array, b: int, noise: float, sums: NDArray[np.float64]) -
     highest = logits[b, 0]
     for k in range(levels):
         highest = logits[b, k] if logits[b, k] > highest else highest
-    total = 0.0
     for k in range(levels):
-        total += math.exp(logits[b, k] - highest)
-        sums[k] = total
-    threshold = noise * total
+        sums[k] = exp_of_negative(logits[b, k] - highest)
+    for k in range(1, levels):
+        sums[k] += sums[k - 1]
+    threshold = noise * sums[levels - 1]
+    level = 0
     for k in range(levels):
-        if sums[k] > threshold:
-            return k
-    return levels
+        level += not sums[k] > threshold
+    return level

@@ -1,5 +1,6 @@
 """Many steps in one call: the values, states and probabilities of `step`, one after another."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -10,6 +11,7 @@ from ancestral.distributions import Sharpening
 from ancestral.errors import InvalidInput
 from ancestral.event import Event
 from ancestral.layers.fused_stack import network_of, take_stack_steps
+from ancestral.layers.kernels import HALVES
 from ancestral.models import create
 from ancestral.models.autoregressive import wavenet
 from ancestral.models.autoregressive.base import State
@@ -74,8 +76,9 @@ def eagerly(model: WaveNet, state: State, chosen: Draws, stop: int) -> None:
     levels=st.sampled_from([2, 3, 20]),
     inputs=st.sampled_from(["symbols", "numbers"]),
     condition=st.sampled_from(sorted(CONDITIONS)),
-    batch=st.integers(1, 6),
+    batch=st.integers(1, 33),
     temperature=st.sampled_from([1.0, 0.7]),
+    half=st.booleans(),
     parts=st.tuples(st.integers(0, 7), st.integers(0, 7)),
     seed=st.integers(0, 100),
 )
@@ -92,6 +95,7 @@ def test_steps_in_one_call_are_those_one_by_one(
     condition: str,
     batch: int,
     temperature: float,
+    half: bool,
     parts: tuple[int, int],
     seed: int,
 ) -> None:
@@ -107,6 +111,8 @@ def test_steps_in_one_call_are_those_one_by_one(
         inputs=inputs,
         head="softmax",
     )
+    if half:
+        model.half().float()
     given = condition_of(model.condition, batch)
     ours, theirs = model.init_state(batch, given), model.init_state(batch, given)
     mine, other = draws(model, batch, seed, temperature), draws(model, batch, seed, temperature)
@@ -126,16 +132,20 @@ def test_steps_in_one_call_are_those_one_by_one(
         torch.testing.assert_close(one, another, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("half", [False, True])
 @pytest.mark.parametrize("condition", sorted(CONDITIONS))
 @torch.no_grad()
-def test_raw_parameters_are_those_of_forward(condition: str) -> None:
+def test_raw_parameters_are_those_of_forward(condition: str, half: bool) -> None:
     """Teacher-forced over a longer sequence than memory reaches: what each call leaves is what the next one needs."""
     model = build(Event.audio(40, PCM(8000, 16)), CONDITIONS[condition])
+    if half:
+        model.half().float()
     given = condition_of(model.condition, 2)
     x = torch.randint(16, (2, 40))
     state = model.init_state(2, given)
     assert model.output is not None
     network = network_of(model.symbols, 16, model.stack, model.hidden, model.output)
+    assert network.skip.dtype == (np.uint16 if HALVES and half else np.float32)
     previous, found = torch.full((2,), 16), []
     for t in range(0, 40, 7):
         values = x[:, t : t + 7].T.contiguous()

@@ -44,7 +44,8 @@ def compiled(function: F) -> F:
 
     class Apart(Compiler):
         def define_pipelines(self) -> Any:
-            self.state.flags.noalias = True
+            if hasattr(self.state.flags, "noalias"):  # no public option: a release without it looks for overlaps
+                self.state.flags.noalias = True
             return super().define_pipelines()  # type: ignore[no-untyped-call]
 
     options: dict[str, Any] = {"fastmath": MATHEMATICS, "nogil": True, "error_model": "numpy", "pipeline_class": Apart}

@@ -48,7 +48,9 @@ class Entry:
         for other in ("bits_per_byte", "nats_per_point"):
             if test.get(other) is not None:
                 key, unit = other, other.replace("_per_", "/")
-        return f"{test['nats']:.2f} nats, {test[key]:.3f} {unit}, {test['kind']}"
+        text = f"{test['nats']:.2f} nats, {test[key]:.3f} {unit}, {test['kind']}"
+        bleu = (self.figures.get("bleu") or {}).get("test")
+        return f"{text}, BLEU {bleu['bleu']:.2f}" if bleu else text
 
 
 def folders() -> list[Path]:

@@ -23,10 +23,11 @@ from ancestral.models.base import Model
 
 ROOT = Path(__file__).resolve().parents[1]
 FAMILIES = ("autoregressive", "latent", "flow", "adversarial", "energy", "representation")
-UNITS = {"nats": "nats", "bits/dim": "bits_per_dim", "bits/byte": "bits_per_byte"}
+UNITS = {"nats": "nats", "bits/dim": "bits_per_dim", "bits/sample": "bits_per_dim", "bits/byte": "bits_per_byte"}
 NAMES = {
     "nats": "nats per example, lower is better",
     "bits/dim": "bits per dimension, lower is better",
+    "bits/sample": "bits per sample, lower is better",
     "bits/byte": "bits per byte, lower is better",
     "BLEU": "BLEU, higher is better",
 }
@@ -91,12 +92,14 @@ class Result:
 
     @property
     def unit(self) -> str:
-        """nats, bits/dim, bits/byte or BLEU: the unit of the published figure, or else the usual one of such data."""
+        """nats, bits/dim, bits/sample, bits/byte or BLEU: the unit of the published figure, or else the usual one of such data."""
         if self.published:
             unit: str = self.published[0]["unit"]
             return unit
         if self.test.get("bits_per_byte") is not None:
             return "bits/byte"
+        if self.test.get("unit") == "bits/sample":
+            return "bits/sample"
         return "bits/dim" if self.levels is not None and self.levels > 2 else "nats"
 
     @property

@@ -42,6 +42,7 @@ class Picture:
         training: training settings.
         shows: samples, or reconstructions (test data, corrupted data, and what the model makes of them).
         condition: what the data are conditioned on.
+        count: samples that are drawn.
     """
 
     data: str
@@ -50,6 +51,7 @@ class Picture:
     training: dict[str, Any] = field(default_factory=dict)
     shows: str = "samples"
     condition: str | None = None
+    count: int = 60
 
 
 PICTURES = {
@@ -60,14 +62,11 @@ PICTURES = {
         "binarized-mnist", options={"hidden": (1000,), "direct": True}, training={"epochs": 5, "learning_rate": 5e-3}
     ),
     "neural-conditionals": Picture("digits", options={"hidden": 8}, training={"epochs": 60, "learning_rate": 5e-3}),
-    "rnade": Picture("uci/energy", training={"epochs": 100}),
+    "rnade": Picture("uci/energy", training={"epochs": 100}, count=500),
     "pixelcnn": Picture("digits", options={"channels": 32, "layers": 4}, training={"epochs": 30}, condition="label"),
     "gated-pixelcnn": Picture("digits", options={"channels": 32, "layers": 4}, training={"epochs": 30}, condition="label"),
-    "handwriting-rnn": Picture(
-        "kanji-strokes",
-        options={"hidden": 128, "components": 10},
-        training={"epochs": 2, "batch_size": 32, "learning_rate": 4e-3},
-    ),
+    "handwriting-rnn": Picture("kanji-strokes", "kanji-handwriting-rnn"),
+    "wavenet": Picture("fsdd", "fsdd-wavenet", count=10),
     "vae": Picture("binarized-mnist", training={"epochs": 8}),
     "realnvp": Picture("digits", training={"epochs": 20}),
     "gan": Picture("mnist", training={"epochs": 8}, condition="label"),
@@ -93,7 +92,7 @@ def draw(name: str, picture: Picture) -> None:
     path = ASSETS / "models" / f"{name}.png"
     generator = torch.Generator().manual_seed(0)
     if picture.shows == "samples":
-        n = 60 if model.event.is_image else 500
+        n = picture.count
         x = model.sample(n, pictures.example_conditions(model.condition, n), generator=generator)
         pictures.samples(model.event, x, path)
     else:

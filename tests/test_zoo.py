@@ -47,6 +47,13 @@ def test_names_figures_and_recipes_are_listed(own_zoo):
     assert (planned.model, planned.data, planned.trained, planned.figure) == ("made", "digits", False, "")
 
 
+def test_translations_tell_their_bleu(own_zoo):
+    path = own_zoo / "digits-made" / "figures.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "bleu": {"test": {"bleu": 38.404}}}))
+    (made,) = (entry for entry in zoo.entries() if entry.name == "digits-made")
+    assert made.figure == "100.00 nats, 2.250 bits/dim, exact, BLEU 38.40"
+
+
 @pytest.mark.parametrize(
     ("recorded", "figure"),
     [

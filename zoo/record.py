@@ -33,7 +33,8 @@ def measure(folder: Path, data: str, samples: int | None = None) -> dict:
     model, _ = store.load(folder)
     figures: dict = {}
     for split in ("validation", "test"):
-        figures[split] = evaluate(model, data, split=split, samples=samples).to_json()
+        # By its folder, which says how its data are loaded.
+        figures[split] = {**evaluate(folder, data, split=split, samples=samples).to_json(), "model": model.name}
         print(json.dumps(figures[split]))
     return figures
 

@@ -92,7 +92,7 @@ class Result:
 
     @property
     def unit(self) -> str:
-        """nats, bits/dim, bits/sample, bits/byte or BLEU: the unit of the published figure, or else the usual one of such data."""
+        """A key of `NAMES`: the unit of the published figure, or else the usual one of such data."""
         if self.published:
             unit: str = self.published[0]["unit"]
             return unit

@@ -58,9 +58,7 @@ PICTURES = {
     "fvsbn": Picture("binarized-mnist", "binarized-mnist-fvsbn"),
     "nade": Picture("binarized-mnist", "binarized-mnist-nade"),
     "deep-nade": Picture("digits", options={"hidden": (400, 400)}, training={"epochs": 100}),
-    "made": Picture(
-        "binarized-mnist", options={"hidden": (1000,), "direct": True}, training={"epochs": 5, "learning_rate": 5e-3}
-    ),
+    "made": Picture("binarized-mnist", "binarized-mnist-made"),
     "neural-conditionals": Picture("digits", options={"hidden": 8}, training={"epochs": 60, "learning_rate": 5e-3}),
     "rnade": Picture("uci/energy", training={"epochs": 100}, count=500),
     "pixelcnn": Picture("digits", options={"channels": 32, "layers": 4}, training={"epochs": 30}, condition="label"),

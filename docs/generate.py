@@ -125,10 +125,14 @@ class Result:
         return f"{self.value:.{self.digits}f} ± {self.standard_error:.{self.digits}f}"
 
     @property
-    def entry(self) -> str:
-        """What an entry is called where it is no dimension: " bits/token", of sentences."""
+    def per_entry(self) -> str:
+        """Our figure for each entry: bits, or what else such data are measured in, which is then named."""
+        if self.test.get("nats_per_point") is not None:
+            return f"{self.test['nats_per_point']:.4f} nats/point"
+        if self.test.get("bits_per_dim") is None:
+            return ""
         unit = self.test.get("unit", "bits/dim")
-        return "" if unit == "bits/dim" else f" {unit}"
+        return f"{self.test['bits_per_dim']:.4f}{'' if unit == 'bits/dim' else ' ' + unit}"
 
     @property
     def digits(self) -> int:
@@ -227,7 +231,7 @@ def _detail(r: Result) -> tuple[str, ...]:
         f"`{r.name}`",
         f"{r.figures['parameters']:,}" if "parameters" in r.figures else "",
         f"{r.test['nats']:.2f}",
-        f"{r.test['bits_per_dim']:.4f}{r.entry}" if r.test.get("bits_per_dim") is not None else "",
+        r.per_entry,
         cite(r.published[0]) if r.published else "none",
         r.gap,
         f"{reach:g}" if reach is not None else "",

@@ -76,6 +76,16 @@ def test_translations_are_ranked_by_bleu_the_higher_the_better() -> None:
     assert "1,000 sentences translated in 61 s; `tok:13a`" in text
 
 
+@pytest.mark.parametrize(
+    ("more", "shown"),
+    [({}, "0.1472"), ({"unit": "bits/sample"}, "0.1472 bits/sample"), ({"nats_per_point": 7.17016}, "7.1702 nats/point")],
+)
+def test_an_entry_is_called_what_it_is(more: dict[str, Any], shown: str) -> None:
+    ours = result(80.0)
+    ours.test.update(more)
+    assert ours.per_entry == shown
+
+
 def test_ours_stand_among_the_published_in_order() -> None:
     text = generate.full(
         [result(88.0, [bar(88.33), bar(80.0, system="better")], reach=88.4, train_minutes=7.2, note="a note")]

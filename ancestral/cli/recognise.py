@@ -15,11 +15,12 @@ def run(argv: Sequence[str]) -> int:
     """Run the command."""
     parser = make_parser("recognise", "MODEL [DATA] [options]", DESCRIPTION)
     add_subject(parser)
-    parser.add_argument("-n", "--count", type=int, default=100, help="sounds that are drawn, of each class in turn")
+    parser.add_argument("-n", "--count", type=int, help="sounds that are drawn, of each class in turn (100)")
     add_verb(parser, recognise, skip={"model", "data", "n"})
     add_data(parser, "the same as DATA")
     config = parse(parser, argv)
     subject, data = open_subject(config)
-    for accuracy in recognise(subject, data, n=config.count, **arguments(config, recognise)):
+    count = {"n": config.count} if config.get("count") is not None else {}
+    for accuracy in recognise(subject, data, **count, **arguments(config, recognise)):
         print(accuracy)
     return 0

@@ -1,5 +1,6 @@
 """Sound from the command line: recordings in, recordings out."""
 
+import functools
 import json
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from ancestral.cli import recognise as command
 from ancestral.cli.main import main
 
 
@@ -91,6 +93,20 @@ def test_a_vocoder_from_the_command_line(folder: Path, tmp_path: Path, capsys: p
     assert "train one with --data.condition mel" in capsys.readouterr().err
     assert main(["recognise", str(folder / "run")]) == 2
     assert "train a model with --data.condition label" in capsys.readouterr().err
+
+
+def test_as_many_sounds_are_recognised_as_are_asked_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    @functools.wraps(command.recognise)
+    def recognise(*_: object, progress: bool, **options: object) -> tuple[()]:
+        asked.append(options)
+        return ()
+
+    monkeypatch.setattr(command, "recognise", recognise)
+    for more in ([], ["-n", "7"], ["--count", "7", "--seed", "2"]):
+        assert main(["recognise", str(folder / "run"), *more]) == 0
+    assert asked == [{}, {"n": 7}, {"n": 7, "seed": 2}]
 
 
 def test_other_data_are_no_sound(digits_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

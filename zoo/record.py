@@ -7,6 +7,7 @@ Validation is evaluated first, then the test split, once: a model that has a tes
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
@@ -17,6 +18,7 @@ from ancestral.models import store
 from ancestral.models.base import count_parameters
 from ancestral.training import Run
 from ancestral.verbs.evaluate import evaluate
+from ancestral.verbs.inputs import Subject, open_model
 from ancestral.verbs.translate import bleu
 
 ZOO = Path(__file__).resolve().parent
@@ -28,26 +30,29 @@ def put(run: Run, folder: Path) -> None:
     store.save(run.model(), folder, {key: run.config[key] for key in KEPT if key in run.config}, half=True)
 
 
-def measure(folder: Path, data: str, samples: int | None = None) -> dict:
+def stored(folder: Path) -> Subject:
+    """Return a stored model, with how its data are loaded, under its registered name."""
+    opened = open_model(folder)
+    return replace(opened, name=opened.model.name)
+
+
+def measure(subject: Subject, data: str, samples: int | None = None) -> dict:
     """Return the figures of a stored model on validation and, after that, on test."""
-    model, _ = store.load(folder)
     figures: dict = {}
     for split in ("validation", "test"):
-        # By its folder, which says how its data are loaded.
-        figures[split] = {**evaluate(folder, data, split=split, samples=samples).to_json(), "model": model.name}
+        figures[split] = evaluate(subject, data, split=split, samples=samples).to_json()
         print(json.dumps(figures[split]))
     return figures
 
 
-def translated(folder: Path, data: str) -> dict | None:
+def translated(subject: Subject, data: str) -> dict | None:
     """Return BLEU on validation and, after that, on test, of a model that translates sentences."""
-    model, _ = store.load(folder)
-    sides = (model.event, model.condition)
+    sides = (subject.model.event, subject.model.condition)
     if not all(side is not None and side.end and side.encoding is not None for side in sides):
         return None
     figures = {}
     for split in ("validation", "test"):
-        figures[split] = {**bleu(folder, data, split).to_json(), "model": folder.name}
+        figures[split] = bleu(subject, data, split).to_json()
         print(json.dumps(figures[split]))
     return figures
 
@@ -69,8 +74,9 @@ def record(run: Run, name: str, note: str = "", samples: int | None = None, agai
     if path.is_file() and not again:
         raise InvalidInput(f"{name} has a test figure already: the test split is read once; pass --again for a new model")
     put(run, folder)
-    figures = measure(folder, run.config["data"]["name"], samples)
-    translations = translated(folder, run.config["data"]["name"])
+    subject = stored(folder)
+    figures = measure(subject, run.config["data"]["name"], samples)
+    translations = translated(replace(subject, name=name), run.config["data"]["name"])
     if translations:
         figures["bleu"] = translations
     published = yaml.safe_load((ZOO / "published.yaml").read_text(encoding="utf-8")).get(name, {})
@@ -82,7 +88,7 @@ def record(run: Run, name: str, note: str = "", samples: int | None = None, agai
         f"ancestral translate {name} --data {figures['test']['data']} --split test" if translations else evaluated
     )
     figures["train_minutes"] = round(float(run.metrics["seconds"].max()) / 60, 1)
-    figures["parameters"] = count_parameters(store.load(folder)[0].parameters())
+    figures["parameters"] = count_parameters(subject.model.parameters())
     write_text(path, json.dumps(figures, indent=2) + "\n")
     return figures
 

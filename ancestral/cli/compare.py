@@ -6,6 +6,7 @@ from typing import Any
 from ancestral.cli.parsing import add_data, add_verb, arguments, given, make_parser, parse, print_json, print_table
 from ancestral.verbs.compare import compare
 from ancestral.verbs.inputs import open_data, open_model
+from ancestral.verbs.score import column_of
 
 DESCRIPTION = """Compare the likelihoods of models on the same examples, best first.
 
@@ -37,7 +38,7 @@ def run(argv: Sequence[str]) -> int:
         (
             row["model"],
             _with_error(row["nats"], row["standard_error"]),
-            f"{row[result.unit.replace('/', '_per_')]:.4f}",
+            f"{row[column_of(result.unit)]:.4f}",
             "best" if i == 0 else "+" + _with_error(row["difference"], row["difference_standard_error"]),
             row["kind"],
             row["note"],

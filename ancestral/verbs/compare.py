@@ -105,7 +105,7 @@ def compare(
                 "model": subjects[i].name,
                 "nats": moments[i].mean,
                 "standard_error": moments[i].standard_error,
-                column_of(data.event): data.event.in_unit(moments[i].mean, units),
+                column_of(data.event.unit): data.event.in_unit(moments[i].mean, units),
                 "kind": str(kinds[i]),
                 "difference": difference.mean,
                 "difference_standard_error": None if i == best else difference.standard_error,

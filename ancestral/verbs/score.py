@@ -163,18 +163,18 @@ def score(
     units = units_of(data.split(split), data.event, index)
     if data.event.end:  # else all have as many
         table[data.event.unit.partition("/")[2] + "s"] = units.numpy()
-    table[column_of(data.event)] = -table["log_prob"] * data.event.in_unit(1.0, 1.0) / units.numpy()
+    table[column_of(data.event.unit)] = -table["log_prob"] * data.event.in_unit(1.0, 1.0) / units.numpy()
     table.attrs["kind"] = str(likelihood)
     return table
 
 
-def column_of(event: Event) -> str:
-    """Return the heading of figures in the unit of an event.
+def column_of(unit: str) -> str:
+    """Return the heading of figures in a unit; see `Event.unit`.
 
-    >>> column_of(Event.binary((4,)))
+    >>> column_of("bits/dim")
     'bits_per_dim'
     """
-    return event.unit.replace("/", "_per_")
+    return unit.replace("/", "_per_")
 
 
 def units_of(split: Split, event: Event, indices: Tensor) -> Tensor:

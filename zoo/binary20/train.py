@@ -24,7 +24,7 @@ SETS = (
 )  # fmt: skip
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
-from record import measure, put  # noqa: E402
+from record import measure, put, stored  # noqa: E402
 
 WIDEST_KEPT = 300
 """Variables up to which weights are kept here; those of the six wider sets would take 24 MB."""
@@ -57,7 +57,7 @@ def train(name: str, runs: Path) -> dict:
     run = best[1]
     folder = HERE / name if run.model().event.numel <= WIDEST_KEPT else runs / f"{name}-half"
     put(run, folder)
-    return {**measure(folder, name), "dropout": run.config["model"]["options"]["dropout"]}
+    return {**measure(stored(folder), name), "dropout": run.config["model"]["options"]["dropout"]}
 
 
 def main() -> None:

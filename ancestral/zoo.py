@@ -165,8 +165,9 @@ def load(name: str | os.PathLike[str], *, device: str = "cpu", weights: str | No
     Args:
         name: a zoo name, a run directory, or a hub repository.
         device: where it is put; "auto" is the GPU where there is one.
-        weights: "int8" to round the weights of linear layers to eight bits, for models of attention: steps read a quarter of
-            the memory, and likelihoods become those of a slightly other model.
+        weights: "half" to round weights to half precision, which models of the zoo are stored in, or "int8" to round those of
+            linear layers to eight bits, for models of attention: steps read half or a quarter of the memory, and likelihoods
+            become those of a slightly other model.
 
     Returns:
         The model, in evaluation mode.

@@ -1,5 +1,6 @@
 """Tokens a second of a Transformer, drawn and read: keys and values kept, beside Hugging Face's `generate` with its cache."""
 
+import copy
 import itertools
 import statistics
 import sys
@@ -36,7 +37,12 @@ def measure(tiny: bool, repeats: int) -> list[dict[str, Any]]:
     except ImportError as error:
         notes.append(f"{PEER} was skipped: {error.name} is not installed.")
     model = _transformer(tiny, TOKENS)
-    drawing |= {"ancestral": _steps(model), "ancestral, weights of eight bits": _steps(rounded(model, "int8"))}
+    drawing |= {
+        "ancestral": _steps(model),
+        "ancestral, weights of half precision": _steps(rounded(model, "half")),
+        "ancestral, weights of eight bits": _steps(rounded(model, "int8")),
+        "ancestral, step by step": _steps(model, fused=False),
+    }
     reading |= {
         "ancestral": _prefill(_transformer(tiny, prompt + 1), fused=True),
         "ancestral, token by token": _prefill(_transformer(tiny, prompt + 1), fused=False),
@@ -79,13 +85,16 @@ def _transformer(tiny: bool, length: int) -> AutoregressiveModel:
     return model
 
 
-def _steps(model: Model) -> Draw:
+def _steps(model: Model, *, fused: bool = True) -> Draw:
     if not isinstance(model, AutoregressiveModel):
         raise TypeError("a transformer is autoregressive")
-    generator = torch.Generator().manual_seed(0)
+    model = copy.copy(model)
+    model.fused = fused
+    value = EntryValue(model.head, Sharpening())
 
     def draw(batch: int, tokens: int) -> None:
-        model.run(model.init_state(batch), lambda entry, raw: model.head(raw).draw(generator), stop=tokens)
+        noise = torch.rand(batch, model.event.numel, value.noises, dtype=torch.float64)
+        model.run(model.init_state(batch), Draws(value, noise), stop=tokens)
 
     return draw
 

@@ -61,9 +61,11 @@ def test_sampling_prints_measurements():
 
 def test_decoding_prints_measurements():
     table, prompts = run("decoding")["tables"]
-    for each, other in ((table, "ancestral, weights of eight bits"), (prompts, "ancestral, token by token")):
+    kinds = ["weights of half precision", "weights of eight bits", "step by step"]
+    for each, others in ((table, kinds), (prompts, ["token by token"])):
+        names = ["ancestral", *(f"ancestral, {other}" for other in others)]
         ours = [row for row in each["rows"] if row[2].startswith("ancestral")]
-        assert [row[:3] for row in ours] == [[b, t, name] for b in ("1", "16") for t in "12" for name in ("ancestral", other)]
+        assert [row[:3] for row in ours] == [[b, t, name] for b in ("1", "16") for t in "12" for name in names]
         assert all(float(row[3].replace(",", "")) > 0 for row in ours)
         assert len(ours) < len(each["rows"]) or "was skipped" in each["notes"][0]
 

@@ -88,7 +88,9 @@ def add_verb(parser: ArgumentParser, verb: Callable[..., Any], skip: set[str]) -
 def add_weights(parser: ArgumentParser) -> None:
     """Add the kind of weights."""
     parser.add_argument(
-        "--weights", type=str, help='"int8": weights of linear layers of eight bits, for models of attention on a CPU'
+        "--weights",
+        type=str,
+        help='"half": weights rounded to half precision; "int8": those of linear layers to eight bits, for attention on a CPU',
     )
 
 

@@ -1,18 +1,16 @@
 """The steps of a dilated stack with a readout on it, many in one call: the loop that `DilatedStack.step` is one turn of."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from ancestral.layers.dilated_stack import DilatedStack, StackMemory
-from ancestral.layers.kernels import HALVES, Array, add_product, compiled, copy, draw_level, gate_rows, halves, rectify
-
-Weights = Array | NDArray[np.uint16]
-"""In single precision, or the bits of half precision."""
+from ancestral.layers.fused import FusedSteps, choose_levels
+from ancestral.layers.kernels import HALVES, Array, Weights, add_product, array, compiled, copy, gate_rows, halves, rectify
 
 
 class Network(NamedTuple):
@@ -51,40 +49,31 @@ class Network(NamedTuple):
 
 
 class Given(NamedTuple):
-    """What the steps of a call read.
+    """What steps read besides weights and values.
 
     Args:
-        values: of entries that are given, (steps, n).
-        is_given: whether the entry of a step is, (steps,).
-        noise: of the others, (steps, n), in [0, 1).
-        local: local features of each position, (positions, n * features).
+        local: local features of each position, (n, positions, features); of no features where there are none.
         bias: what the gates begin with, (layers, n * 2 channels).
-        scale: what logits are multiplied by before a draw: 1 / temperature.
     """
 
-    values: NDArray[np.int64]
-    is_given: NDArray[np.bool_]
-    noise: NDArray[np.float64]
     local: Array
     bias: Array
-    scale: float
 
 
 @compiled
-def take_steps(network: Network, given: Given, past: Array, previous: NDArray[np.int64], t: int, raw: Array) -> None:
-    """Take steps from position t on: embed, go through the layers, read out, and take the given value or draw one.
+def take_stack_steps(network: Network, given: Given, steps: FusedSteps, past: Array, first: int, last: int) -> None:
+    """Take steps of the data from `first` to `last`: embed, go through the layers, read out, and choose values.
 
     Args:
         network: the weights.
-        given: what is chosen from; the values of entries that are drawn are written into it.
+        given: what is read besides.
+        steps: what is chosen from, and where it is written.
         past: memory of the stack, (reach, n * channels); changed in place.
-        previous: values before the first step, (n,); changed in place.
-        t: the first position.
-        raw: raw parameters of each step, (steps, n, parameters); of the last one alone where it has room for one.
+        first: the first of these data.
+        last: the one after them.
     """
     table, local, dilations, kernel = network.table, network.local, network.dilations, network.kernel
-    steps, n = given.values.shape
-    layers, c = len(dilations), table.shape[1]
+    n, layers, c = last - first, len(dilations), table.shape[1]
     rows = n if n < 3 else -(-n // 4) * 4  # `add_product` takes four at once: those beyond n stay zero
     x, tap, gated = np.zeros((rows, c), np.float32), np.zeros((rows, c), np.float32), np.zeros((rows, c), np.float32)
     gates, shift = np.zeros((rows, 2 * c), np.float32), np.zeros((rows, local.shape[1]), np.float32)
@@ -92,31 +81,33 @@ def take_steps(network: Network, given: Given, past: Array, previous: NDArray[np
     y, h = np.zeros((rows, network.skip.shape[1]), np.float32), np.zeros((rows, network.hidden.shape[1]), np.float32)
     logits = np.zeros((rows, network.output.shape[1]), np.float32)
     sums = np.empty(logits.shape[1], np.float64)
-    inputs, taps, begun, here = x.reshape(-1), tap.reshape(-1), gates.reshape(-1), features.reshape(-1)
-    for step in range(steps):
+    inputs, taps, begun = x.reshape(-1), tap.reshape(-1), gates.reshape(-1)
+    for step in range(len(steps.is_given)):
+        t = steps.t + step
         for b in range(n):
-            copy(x[b], table[previous[b]])
+            copy(x[b], table[steps.previous[first + b]])
             copy(y[b], network.skip_bias)
             copy(h[b], network.hidden_bias)
             copy(logits[b], network.output_bias)
         if len(local) > 0:
-            copy(here, given.local[t + step])
+            for b in range(n):
+                copy(features[b], given.local[first + b, t])
             shift[:] = np.float32(0.0)
             add_product(shift, features, local)
         reach = 0
         for layer in range(layers):
-            dilation, first = dilations[layer], layer * kernel * c
+            dilation, row = dilations[layer], layer * kernel * c
             size = (kernel - 1) * dilation
-            oldest = past[reach + (t + step) % size]
-            copy(begun, given.bias[layer])
+            oldest = past[reach + t % size, first * c : last * c]
+            copy(begun, given.bias[layer, first * 2 * c : last * 2 * c])
             if len(local) > 0:
                 for b in range(n):
                     for o in range(2 * c):
                         gates[b, o] += shift[b, layer * 2 * c + o]
             for j in range(kernel - 1):  # the oldest tap first
-                copy(taps, past[reach + (t + step + j * dilation) % size])
-                add_product(gates, tap, network.taps, first + j * c)
-            add_product(gates, x, network.taps, first + (kernel - 1) * c)
+                copy(taps, past[reach + (t + j * dilation) % size, first * c : last * c])
+                add_product(gates, tap, network.taps, row + j * c)
+            add_product(gates, x, network.taps, row + (kernel - 1) * c)
             copy(oldest, inputs[: n * c])
             gate_rows(gated, gates)
             add_product(y, gated, network.skip, layer * c)
@@ -127,13 +118,7 @@ def take_steps(network: Network, given: Given, past: Array, previous: NDArray[np
         add_product(h, y, network.hidden)
         rectify(h)
         add_product(logits, h, network.output)
-        raw[min(step, len(raw) - 1)] = logits[:n]
-        for b in range(n):
-            if not given.is_given[step]:
-                for k in range(logits.shape[1]):
-                    logits[b, k] *= np.float32(given.scale)
-                given.values[step, b] = draw_level(logits, b, given.noise[step, b], sums)
-            previous[b] = given.values[step, b]
+        choose_levels(steps, step, logits, first, last, sums)
 
 
 def network_of(symbols: nn.Module, levels: int, stack: DilatedStack, hidden: nn.Linear, output: nn.Linear) -> Network:
@@ -148,72 +133,40 @@ def network_of(symbols: nn.Module, levels: int, stack: DilatedStack, hidden: nn.
     """
     nothing = stack.bias.new_zeros(0, stack.bias.numel())
     products = [stack.weight.flatten(0, 1), stack.residual.reshape(-1, stack.channels), stack.skip_weight]
-    whole: list[Array] = [_array(w) for w in (*products, hidden.weight.T, output.weight.T)]
+    whole: list[Array] = [array(w) for w in (*products, hidden.weight.T, output.weight.T)]
     shorter = [half for w in whole if HALVES and (half := halves(w)) is not None]
     # All or none: a loop is compiled for each type.
     weights: Sequence[Weights] = shorter if len(shorter) == len(whole) else whole
     taps, residual, skip, hidden_weight, output_weight = weights
     return Network(
-        table=_array(symbols(torch.arange(levels + 1))),
+        table=array(symbols(torch.arange(levels + 1))),
         taps=taps,
         residual=residual,
         skip=skip,
         hidden=hidden_weight,
         output=output_weight,
-        skip_bias=_array(stack.skip_bias),
-        hidden_bias=_array(hidden.bias),
-        output_bias=_array(output.bias),
-        local=_array(nothing if stack.local_weight is None else stack.local_weight),
+        skip_bias=array(stack.skip_bias),
+        hidden_bias=array(hidden.bias),
+        output_bias=array(output.bias),
+        local=array(nothing if stack.local_weight is None else stack.local_weight),
         dilations=np.array(stack.dilations, np.int64),
         kernel=stack.kernel,
     )
 
 
-def take_stack_steps(
-    network: Network,
-    memory: StackMemory,
-    previous: Tensor,
-    t: int,
-    values: Tensor,
-    is_given: list[bool],
-    noise: Tensor | None,
-    temperature: float = 1.0,
-    *,
-    keep: bool = True,
-) -> Tensor:
-    """Take steps in one call, from and to what `DilatedStack.step` would find and leave in its memory.
+def given_of(memory: StackMemory) -> Given:
+    """Return what steps read of the memory of a stack, as the loop reads it."""
+    local = memory.past.new_zeros(len(memory.past), 0, 0) if memory.local is None else memory.local
+    return Given(local=array(local), bias=array(memory.bias.flatten(1)))
 
-    Args:
-        network: from `network_of`.
-        memory: of the stack; changed in place.
-        previous: value before the first step, (batch,): `levels` where there is none.
-        t: the position of the first step.
-        values: of the entries, (steps, batch), whole numbers; those that are drawn are written into it.
-        is_given: whether the entry of each step is given, (steps,).
-        noise: uniform noise of each entry, (steps, batch); None where all are given.
-        temperature: what logits are divided by before a draw.
-        keep: whether raw parameters of all steps are returned, or of the last alone.
 
-    Returns:
-        Raw parameters, (steps, batch, parameters), or (1, batch, parameters).
+def past_of(memory: StackMemory) -> Array:
+    """Return the past inputs in the memory of a stack as the loop reads and writes them, (reach, batch * channels).
+
+    Raises:
+        ValueError: if they do not lie so.
     """
-    steps, n = values.shape
     past = memory.past.transpose(0, 1)
     if not past.is_contiguous():
         raise ValueError("the memory of a stack holds its positions together")
-    local = past.new_zeros(0, 0) if memory.local is None else memory.local.transpose(0, 1).flatten(1)
-    given = Given(
-        values=values.numpy(),
-        is_given=np.array(is_given, np.bool_),
-        noise=np.zeros((steps, n)) if noise is None else _array(noise.double()),
-        local=_array(local),
-        bias=_array(memory.bias.flatten(1)),
-        scale=1.0 / temperature,
-    )
-    raw = np.empty((steps if keep else 1, n, network.output.shape[1]), np.float32)
-    take_steps(network, given, past.flatten(1).numpy(), previous.numpy().copy(), t, raw)
-    return torch.from_numpy(raw)
-
-
-def _array(tensor: Tensor) -> NDArray[Any]:
-    return tensor.detach().contiguous().numpy()
+    return past.flatten(1).numpy()

@@ -6,9 +6,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 F = TypeVar("F", bound=Callable[..., Any])
 Array = NDArray[np.float32]
+Weights = Array | NDArray[np.uint16] | NDArray[np.int8]
+"""In single precision, the bits of half precision, or whole numbers."""
 COMPILED = importlib.util.find_spec("numba") is not None
 """Whether loops are compiled: whether numba is installed, as by `pip install ancestral[fast]`."""
 # NaN and infinity keep their meaning: a network that gives NaN is to be told from one that does not.
@@ -67,6 +70,8 @@ def _make_widen() -> Any:
     def widen(_: Any, x: Any) -> Any:
         def number(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
             (bits,) = arguments
+            if x == types.int8:
+                return builder.sitofp(bits, ir.FloatType())
             return bits if x == types.float32 else builder.fpext(builder.bitcast(bits, ir.HalfType()), ir.FloatType())
 
         return types.float32(x), number
@@ -76,7 +81,7 @@ def _make_widen() -> Any:
 
 
 widen = _make_widen()
-"""In compiled code: the number of 32 bits that is a weight, or that the 16 bits of a half stand for."""
+"""In compiled code: the number of 32 bits that is a weight, that the 16 bits of a half stand for, or that is whole."""
 
 
 def halves(w: Array) -> NDArray[np.uint16] | None:
@@ -90,6 +95,11 @@ def halves(w: Array) -> NDArray[np.uint16] | None:
     return half.view(np.uint16) if np.array_equal(half, w) else None
 
 
+def array(tensor: Tensor) -> NDArray[Any]:
+    """Return the numbers of a tensor on the CPU, in the order of its axes; copied where need be."""
+    return tensor.detach().contiguous().numpy()
+
+
 @compiled
 def copy(y: Array, x: Array) -> None:
     """Copy x into the first entries of y."""
@@ -97,8 +107,12 @@ def copy(y: Array, x: Array) -> None:
         y[o] = x[o]
 
 
+BLOCK = 2**16
+"""Weights that a product takes at once, so that they are still near when it comes to further rows."""
+
+
 @compiled
-def add_product(y: Array, x: Array, w: Array | NDArray[np.uint16], first: int = 0) -> None:
+def add_product(y: Array, x: Array, w: Weights, first: int = 0) -> None:
     """Add to y the product of x and of as many rows of w, from `first`, as x has columns.
 
     Four inputs, of four rows if there are so many, are taken at once, so that what is read is used more than once.
@@ -106,52 +120,55 @@ def add_product(y: Array, x: Array, w: Array | NDArray[np.uint16], first: int = 
     Args:
         y: (n, outputs), changed in place.
         x: (n, inputs).
-        w: (rows, outputs); `halves` of it do as well where there are HALVES.
+        w: (rows, outputs); `halves` of it do as well where there are HALVES, and so do whole numbers.
         first: its row that belongs to the first input.
     """
     n, outputs = y.shape
     inputs = x.shape[1]
-    b = 0
-    while b + 4 <= n:
-        i = 0
-        while i + 4 <= inputs:
-            k = first + i
-            a0, a1, a2, a3 = x[b, i], x[b, i + 1], x[b, i + 2], x[b, i + 3]
-            b0, b1, b2, b3 = x[b + 1, i], x[b + 1, i + 1], x[b + 1, i + 2], x[b + 1, i + 3]
-            c0, c1, c2, c3 = x[b + 2, i], x[b + 2, i + 1], x[b + 2, i + 2], x[b + 2, i + 3]
-            d0, d1, d2, d3 = x[b + 3, i], x[b + 3, i + 1], x[b + 3, i + 2], x[b + 3, i + 3]
-            for o in range(outputs):
-                w0, w1, w2, w3 = widen(w[k, o]), widen(w[k + 1, o]), widen(w[k + 2, o]), widen(w[k + 3, o])
-                y[b, o] = y[b, o] + a0 * w0 + a1 * w1 + a2 * w2 + a3 * w3
-                y[b + 1, o] = y[b + 1, o] + b0 * w0 + b1 * w1 + b2 * w2 + b3 * w3
-                y[b + 2, o] = y[b + 2, o] + c0 * w0 + c1 * w1 + c2 * w2 + c3 * w3
-                y[b + 3, o] = y[b + 3, o] + d0 * w0 + d1 * w1 + d2 * w2 + d3 * w3
-            i += 4
-        while i < inputs:
-            a0, b0, c0, d0 = x[b, i], x[b + 1, i], x[b + 2, i], x[b + 3, i]
-            for o in range(outputs):
-                w0 = widen(w[first + i, o])
-                y[b, o] += a0 * w0
-                y[b + 1, o] += b0 * w0
-                y[b + 2, o] += c0 * w0
-                y[b + 3, o] += d0 * w0
-            i += 1
-        b += 4
-    while b < n:
-        i = 0
-        while i + 4 <= inputs:
-            k = first + i
-            a0, a1, a2, a3 = x[b, i], x[b, i + 1], x[b, i + 2], x[b, i + 3]
-            for o in range(outputs):
-                w0, w1, w2, w3 = widen(w[k, o]), widen(w[k + 1, o]), widen(w[k + 2, o]), widen(w[k + 3, o])
-                y[b, o] = y[b, o] + a0 * w0 + a1 * w1 + a2 * w2 + a3 * w3
-            i += 4
-        while i < inputs:
-            a0 = x[b, i]
-            for o in range(outputs):
-                y[b, o] += a0 * widen(w[first + i, o])
-            i += 1
-        b += 1
+    block = max(4, inputs if n < 8 else BLOCK // outputs // 4 * 4)
+    for begin in range(0, inputs, block):
+        end = min(begin + block, inputs)
+        b = 0
+        while b + 4 <= n:
+            i = begin
+            while i + 4 <= end:
+                k = first + i
+                a0, a1, a2, a3 = x[b, i], x[b, i + 1], x[b, i + 2], x[b, i + 3]
+                b0, b1, b2, b3 = x[b + 1, i], x[b + 1, i + 1], x[b + 1, i + 2], x[b + 1, i + 3]
+                c0, c1, c2, c3 = x[b + 2, i], x[b + 2, i + 1], x[b + 2, i + 2], x[b + 2, i + 3]
+                d0, d1, d2, d3 = x[b + 3, i], x[b + 3, i + 1], x[b + 3, i + 2], x[b + 3, i + 3]
+                for o in range(outputs):
+                    w0, w1, w2, w3 = widen(w[k, o]), widen(w[k + 1, o]), widen(w[k + 2, o]), widen(w[k + 3, o])
+                    y[b, o] = y[b, o] + a0 * w0 + a1 * w1 + a2 * w2 + a3 * w3
+                    y[b + 1, o] = y[b + 1, o] + b0 * w0 + b1 * w1 + b2 * w2 + b3 * w3
+                    y[b + 2, o] = y[b + 2, o] + c0 * w0 + c1 * w1 + c2 * w2 + c3 * w3
+                    y[b + 3, o] = y[b + 3, o] + d0 * w0 + d1 * w1 + d2 * w2 + d3 * w3
+                i += 4
+            while i < end:
+                a0, b0, c0, d0 = x[b, i], x[b + 1, i], x[b + 2, i], x[b + 3, i]
+                for o in range(outputs):
+                    w0 = widen(w[first + i, o])
+                    y[b, o] += a0 * w0
+                    y[b + 1, o] += b0 * w0
+                    y[b + 2, o] += c0 * w0
+                    y[b + 3, o] += d0 * w0
+                i += 1
+            b += 4
+        while b < n:
+            i = begin
+            while i + 4 <= end:
+                k = first + i
+                a0, a1, a2, a3 = x[b, i], x[b, i + 1], x[b, i + 2], x[b, i + 3]
+                for o in range(outputs):
+                    w0, w1, w2, w3 = widen(w[k, o]), widen(w[k + 1, o]), widen(w[k + 2, o]), widen(w[k + 3, o])
+                    y[b, o] = y[b, o] + a0 * w0 + a1 * w1 + a2 * w2 + a3 * w3
+                i += 4
+            while i < end:
+                a0 = x[b, i]
+                for o in range(outputs):
+                    y[b, o] += a0 * widen(w[first + i, o])
+                i += 1
+            b += 1
 
 
 _BOUND = np.float32(7.90531110763549805)
@@ -203,6 +220,79 @@ def gate_rows(y: Array, a: Array) -> None:
             a[b, o] = tanh(a[b, o])
         for o in range(c):
             y[b, o] = a[b, o] + a[b, o] * a[b, c + o]
+
+
+_ERF_A = tuple(
+    np.float32(a)
+    for a in (
+        -1.60960333262415e-02,
+        -2.95459980854025e-03,
+        -7.34990630326855e-04,
+        -5.69250639462346e-05,
+        -2.10102402082508e-06,
+        2.77068142495902e-08,
+        -2.72614225801306e-10,
+    )
+)
+_ERF_B = tuple(
+    np.float32(b)
+    for b in (
+        -1.42647390514189e-02,
+        -7.37332916720468e-03,
+        -1.68282697438203e-03,
+        -2.13374055278905e-04,
+        -1.45660718464996e-05,
+    )
+)
+
+
+@compiled
+def erf(x: np.float32) -> np.float32:
+    """Return the error function to 5e-7, by a ratio of polynomials of degrees 13 and 8; NaN for NaN.
+
+    References:
+        Eigen's generic_fast_erf (Jacob, Guennebaud et al.), https://gitlab.com/libeigen/eigen, for the coefficients.
+    """
+    x = np.float32(4.0) if x > np.float32(4.0) else x
+    x = np.float32(-4.0) if x < np.float32(-4.0) else x
+    s = x * x
+    p = s * _ERF_A[6] + _ERF_A[5]
+    p = s * p + _ERF_A[4]
+    p = s * p + _ERF_A[3]
+    p = s * p + _ERF_A[2]
+    p = s * p + _ERF_A[1]
+    p = s * p + _ERF_A[0]
+    q = s * _ERF_B[4] + _ERF_B[3]
+    q = s * q + _ERF_B[2]
+    q = s * q + _ERF_B[1]
+    q = s * q + _ERF_B[0]
+    return x * p / q
+
+
+@compiled
+def gelu_rows(y: Array) -> None:
+    """Multiply each number of y, (n, features), by the chance that a normal one is below it, in place: `F.gelu`."""
+    for b in range(y.shape[0]):
+        for o in range(y.shape[1]):
+            v = y[b, o]
+            y[b, o] = np.float32(0.5) * v * (np.float32(1.0) + erf(v * np.float32(0.7071067811865476)))
+
+
+@compiled
+def norm_rows(y: Array, x: Array, weight: Array) -> None:
+    """Write the rows of x, (n, features), less their mean, over their deviation and times weight, (features,), into y."""
+    n, features = x.shape
+    for b in range(n):
+        mean = np.float32(0.0)
+        for i in range(features):
+            mean += x[b, i]
+        mean /= np.float32(features)
+        square = np.float32(0.0)
+        for i in range(features):
+            square += (x[b, i] - mean) * (x[b, i] - mean)
+        scale = np.float32(1.0) / np.sqrt(square / np.float32(features) + np.float32(1e-5))
+        for i in range(features):
+            y[b, i] = (x[b, i] - mean) * scale * weight[i]
 
 
 @compiled

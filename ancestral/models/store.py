@@ -47,12 +47,26 @@ def save_weights(weights: dict[str, torch.Tensor], path: Path, *, half: bool = F
     for name, tensor in weights.items():
         value = tensor.detach().cpu().contiguous()
         if half and value.is_floating_point():
-            value = value.half()
-            if not bool(torch.isfinite(value).all()):
-                raise InvalidInput(f"{name} does not fit half precision: save it in full precision")
+            value = half_of(name, value)
         # A tensor shared under two names is stored twice: safetensors refuses aliases.
         tensors[name] = value.clone()
     write_bytes(path, save_tensors(tensors, metadata={"format": "pt"}))
+
+
+def half_of(name: str, tensor: torch.Tensor) -> torch.Tensor:
+    """Return a tensor in half precision.
+
+    Args:
+        name: what it is called in an error.
+        tensor: the tensor.
+
+    Raises:
+        InvalidInput: if a number is too large for it.
+    """
+    half = tensor.half()
+    if not bool(torch.isfinite(half).all()):
+        raise InvalidInput(f"{name} does not fit half precision: keep it in full precision")
+    return half
 
 
 def save(model: Model, folder: Path | str, extra: dict[str, Any] | None = None, *, half: bool = False) -> None:

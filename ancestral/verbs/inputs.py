@@ -20,6 +20,7 @@ from ancestral.layers.int8 import replace_linear
 from ancestral.layers.mlp import check_choice
 from ancestral.models import registry, store
 from ancestral.models.base import Model
+from ancestral.models.store import half_of
 from ancestral.zoo import find
 
 BATCH_ELEMENTS = 2**23
@@ -29,7 +30,7 @@ ENCODING = {"event", "level", "vocabulary", "words"}
 """Options of data that decide what a token of text is."""
 SAMPLES = {"event", "levels", "length"}
 """Options of data that decide what a sound is."""
-WEIGHTS = ("int8",)
+WEIGHTS = ("half", "int8")
 """Kinds of weights that a loaded model can be given in place of its own."""
 T = TypeVar("T")
 
@@ -61,10 +62,11 @@ def open_model(model: Named, device: str = "cpu", weights: str | None = None) ->
     Args:
         model: the model or its name.
         device: where a loaded model is put; "auto" is the GPU where there is one.
-        weights: "int8" to round the weights of a loaded model's linear layers to eight bits; as they are where None.
+        weights: "half" to round the weights of a loaded model to half precision, "int8" to round those of its linear layers to
+            eight bits; as they are where None.
 
     Raises:
-        InvalidInput: if there is no such model, its files cannot be used, or there are no such weights.
+        InvalidInput: if there is no such model, its files cannot be used, there are no such weights, or its own do not fit.
         Unsupported: if the model's weights cannot be rounded.
     """
     if isinstance(model, Subject):
@@ -83,10 +85,14 @@ def rounded(model: Model, weights: str | None) -> Model:
     if weights is None:
         return model
     check_choice("kind of weights", weights, WEIGHTS)
+    other = copy.deepcopy(model)
+    if weights == "half":
+        for name, parameter in other.named_parameters():
+            parameter.data = half_of(name, parameter.data).to(parameter.dtype)
+        return other
     if not model.plain_linear:
         able = ", ".join(name for name in registry.names() if registry.get(name).plain_linear)
         raise Unsupported(f"the weights of a {model.name} cannot be rounded: leave weights= out, or take one of {able}")
-    other = copy.deepcopy(model)
     replace_linear(other)
     return other
 

@@ -1,4 +1,4 @@
-"""Models with weights of eight bits: what it costs, what works, and what is refused."""
+"""Models with rounded weights: what it costs, what works, and what is refused."""
 
 from pathlib import Path
 
@@ -31,6 +31,19 @@ def test_all_linear_layers_are_of_eight_bits_and_likelihoods_are_near(folder):
     assert rounded.sample(3, generator=torch.Generator().manual_seed(0)).shape == (3, 12)
 
 
+def test_half_precision_is_that_of_a_saved_model(folder, tmp_path):
+    whole, rounded = ancestral.load(folder), ancestral.load(folder, weights="half")
+    store.save(whole, tmp_path / "half", half=True)
+    saved = dict(ancestral.load(tmp_path / "half").named_parameters())
+    assert all(p.dtype == torch.float32 and torch.equal(p, saved[name]) for name, p in rounded.named_parameters())
+    assert any(not torch.equal(p, rounded.get_parameter(name)) for name, p in whole.named_parameters())
+    with torch.no_grad():
+        whole.get_parameter("output.weight")[0, 0] = 1e6
+    store.save(whole, tmp_path / "large")
+    with pytest.raises(InvalidInput, match=r"output.weight does not fit half precision"):
+        ancestral.load(tmp_path / "large", weights="half")
+
+
 def test_a_resized_model_keeps_them(folder):
     longer = ancestral.load(folder, weights="int8").resized(20)
     assert sum(isinstance(m, Int8Linear) for m in longer.modules()) == 9
@@ -38,7 +51,7 @@ def test_a_resized_model_keeps_them(folder):
 
 
 def test_what_cannot_be_is_refused(folder, tmp_path):
-    with pytest.raises(InvalidInput, match=r"no kind of weights 'int4'.*Choose one of int8"):
+    with pytest.raises(InvalidInput, match=r"no kind of weights 'int4'.*Choose one of half, int8"):
         ancestral.load(folder, weights="int4")
     rounded = ancestral.load(folder, weights="int8")
     with pytest.raises(InvalidInput, match="save the model that they were made from"):

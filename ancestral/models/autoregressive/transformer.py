@@ -1,7 +1,7 @@
 """The Transformer as a language model: causal self-attention over whatever a sequence is made of."""
 
 from collections.abc import Callable
-from typing import Self
+from typing import Self, cast
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +11,9 @@ from ancestral.errors import InvalidInput, Unsupported
 from ancestral.event import Event
 from ancestral.layers.attention import CausalSelfAttention, KeyValueMemory, Rotation, rotation, step_rotations
 from ancestral.layers.dropout import Dropout
+from ancestral.layers.fused import FusedSteps
+from ancestral.layers.fused_attention import Given, Network, linear_of, slots_of, take_attention_steps, together
+from ancestral.layers.kernels import Array, array
 from ancestral.layers.mlp import check_choice
 from ancestral.models.autoregressive.base import State
 from ancestral.models.autoregressive.sequence import SequenceModel
@@ -81,6 +84,7 @@ class AttentionModel(SequenceModel):
     """
 
     plain_linear = True
+    fused_least = 2**8
     training_defaults = {
         "learning_rate": 1e-3,
         "batch_size": 32,
@@ -153,6 +157,7 @@ class AttentionModel(SequenceModel):
         blocks = self._blocks()
         memories = [block.attention.start(state.x, self.event.numel) for block in blocks]
         state.cache["blocks"] = list(zip(blocks, memories, strict=True))
+        state.cache["past"] = together(memories)
         for memory in memories:
             state.remember(memory.keys, memory.values)
 
@@ -175,6 +180,49 @@ class AttentionModel(SequenceModel):
             h = block.prefill(h, memory, t, by)
         out: Tensor = self.norm(h)
         return out
+
+    # Many steps in one call
+
+    @property
+    def depth(self) -> int:
+        return len(self.blocks)
+
+    def make_network(self) -> Network:
+        blocks = self._blocks()
+        output, bias = (self.symbols.weight[:-1], self.output_bias) if self.output is None else (self.output, self.output.bias)
+        return Network(
+            table=array(self.symbols.weight),
+            inputs=linear_of([block.attention.inputs for block in blocks]),
+            mix=linear_of([block.attention.output for block in blocks]),
+            expand=linear_of([block.expand for block in blocks]),
+            reduce=linear_of([block.reduce for block in blocks]),
+            output=linear_of([output]),
+            output_bias=array(cast(Tensor, bias)),
+            attention_norm=array(torch.stack([block.attention_norm.weight for block in blocks])),
+            hidden_norm=array(torch.stack([block.norm.weight for block in blocks])),
+            norm=array(self.norm.weight),
+            heads=blocks[0].attention.heads,
+        )
+
+    def prepare_fused(self, state: State, begin: int, stop: int) -> tuple[Network, Given, Array]:
+        memories = [memory for _, memory in state.cache["blocks"]]
+        past, layout = state.cache["past"]
+        places, shift, none = state.cache["places"], state.cache.get("condition"), torch.zeros(0, 0)
+        steps = torch.zeros(stop - begin, 0)
+        cos, sin = self._rotation(state.x, stop, begin) if places is None else (steps, steps)
+        given = Given(
+            shift=array(none if shift is None else shift),
+            places=array(none if places is None else places[begin:stop]),
+            cos=array(cos),
+            sin=array(sin),
+            slots=slots_of(memories, begin, stop),
+            layout=layout,
+        )
+        return self.fused_network(), given, past.numpy()
+
+    def take_fused(self, state: State, prepared: tuple[Network, Given, Array], steps: FusedSteps, rows: slice) -> None:
+        network, given, past = prepared
+        take_attention_steps(network, given, steps, past, rows.start, rows.stop)
 
 
 @register("transformer")

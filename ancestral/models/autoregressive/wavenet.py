@@ -10,18 +10,15 @@ from ancestral.event import Event
 from ancestral.layers.causal_conv1d import doubling_dilations
 from ancestral.layers.condition import ConditionEmbedding
 from ancestral.layers.dilated_stack import DilatedStack
-from ancestral.layers.kernels import COMPILED
+from ancestral.layers.fused import FusedSteps
+from ancestral.layers.fused_stack import Given, Network, given_of, network_of, past_of, take_stack_steps
+from ancestral.layers.kernels import Array
 from ancestral.layers.mlp import check_choice
 from ancestral.layers.upsample import Upsample
 from ancestral.models.autoregressive.base import State
-from ancestral.models.autoregressive.draws import Draws
 from ancestral.models.autoregressive.sequence import SequenceModel
 from ancestral.models.registry import register
 
-FUSED_LEAST = 2**16
-"""Layers times entries from which on compiled steps are worth the seconds that it takes to compile or load them."""
-FUSED_STEPS = 256
-"""Steps of a call, whose raw parameters are in memory together."""
 INPUTS = ("auto", "symbols", "numbers")
 """How the value of an entry is fed to the network."""
 
@@ -98,6 +95,7 @@ class WaveNet(SequenceModel):
 
     summary = "gated dilated causal convolutions over the samples of a sound"
     reference = "van den Oord et al. 2016"
+    fused_least = 2**16
     training_defaults = {"learning_rate": 2e-3, "batch_size": 4, "clip": 1.0, "ema": 0.999, "warmup_steps": 100, "samples": 6}
     examples = (
         {"event": Event.binary((6,)), "channels": 3, "skip": 4, "sets": 1, "max_dilation": 4},
@@ -218,43 +216,18 @@ class WaveNet(SequenceModel):
 
     # Many steps in one call
 
-    def fuses(self, state: State, draws: Draws) -> bool:
-        enough = len(self.stack.dilations) * self.event.numel >= FUSED_LEAST
-        return COMPILED and self.fused and enough and self.fusible(draws)
+    @property
+    def depth(self) -> int:
+        return len(self.stack.dilations)
 
-    def fusible(self, draws: Draws) -> bool:
-        """Return whether there is a fused loop for this head, type and device, and for such draws; compiled or not."""
-        sharpening = draws.value.sharpening
-        plain = sharpening.top_k is None and sharpening.top_p in (None, 1.0)
-        return plain and self.head.name == "softmax" and self.dtype == torch.float32 and self.device.type == "cpu"
+    def make_network(self) -> Network:
+        output = cast(nn.Linear, self.output)  # not tied
+        return network_of(self.symbols, self.event.levels or 0, self.stack, self.hidden, output)
 
-    def run_fused(self, state: State, draws: Draws, stop: int) -> None:
-        from ancestral.layers.fused_stack import network_of, take_stack_steps
+    def prepare_fused(self, state: State, begin: int, stop: int) -> tuple[Network, Given, Array]:
+        memory = state.cache["stack"]
+        return self.fused_network(), given_of(memory), past_of(memory)
 
-        levels, n = self.event.levels or 0, len(state.x)
-        if "network" not in state.cache:
-            output = cast(nn.Linear, self.output)  # not tied
-            state.cache["network"] = network_of(self.symbols, levels, self.stack, self.hidden, output)
-        for t in range(state.t, stop, FUSED_STEPS):
-            entries = state.entries[t : min(t + FUSED_STEPS, stop)]
-            previous = torch.full((n,), levels) if t == 0 else state.x[:, state.entries[t - 1]].long()
-            is_given = [draws.is_given(entry) for entry in entries]
-            values = torch.zeros(len(entries), n, dtype=torch.long)
-            if draws.given is not None:
-                values.copy_(draws.given[:, entries].T)
-            noise = None if all(is_given) else draws.noise_of(entries)[..., 0].T
-            raw = take_stack_steps(
-                state.cache["network"],
-                state.cache["stack"],
-                previous,
-                t,
-                values,
-                is_given,
-                noise,
-                draws.value.sharpening.temperature,
-                keep=draws.scored,
-            )
-            state.x[:, entries] = values.T.to(state.x.dtype)
-            state.t = t + len(entries)
-            if draws.scored:
-                draws.add(self.head(raw).log_prob(values).double().sum(0))
+    def take_fused(self, state: State, prepared: tuple[Network, Given, Array], steps: FusedSteps, rows: slice) -> None:
+        network, given, past = prepared
+        take_stack_steps(network, given, steps, past, rows.start, rows.stop)

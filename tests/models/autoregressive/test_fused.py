@@ -1,5 +1,7 @@
 """Many steps in one call: the values, states and probabilities of `step`, one after another."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -10,15 +12,18 @@ from torch import Tensor
 from ancestral.distributions import Sharpening
 from ancestral.errors import InvalidInput
 from ancestral.event import Event
-from ancestral.layers.fused_stack import network_of, take_stack_steps
+from ancestral.layers.fused import FusedSteps
 from ancestral.layers.kernels import HALVES
 from ancestral.models import create
-from ancestral.models.autoregressive import wavenet
+from ancestral.models.autoregressive import sequence
 from ancestral.models.autoregressive.base import State
 from ancestral.models.autoregressive.draws import Draws, EntryValue
+from ancestral.models.autoregressive.sequence import SequenceModel
+from ancestral.models.autoregressive.transformer import AttentionModel
 from ancestral.models.autoregressive.wavenet import WaveNet
 from ancestral.pcm import PCM
 from ancestral.verbs.complete import complete
+from ancestral.verbs.inputs import rounded
 from ancestral.verbs.sample import sample
 
 CONDITIONS = {
@@ -33,12 +38,18 @@ def build(event: Event, condition: Event | None = None, **options: object) -> Wa
     torch.manual_seed(0)
     model = create("wavenet", event, condition, **{"channels": 4, "skip": 6, "sets": 1, "max_dilation": 4, **options})
     assert isinstance(model, WaveNet)
+    return sharpen(model)
+
+
+def sharpen(model: SequenceModel) -> Any:
+    """Give biases values, and sharp distributions, so that draws depend on what came before them."""
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name.endswith("bias"):
                 parameter.normal_()
-        if model.output is not None:
-            model.output.weight.mul_(20.0)  # so that draws depend on what came before them
+            elif "norm" in name:
+                parameter.add_(0.3 * torch.randn_like(parameter))
+        model.symbols.weight.normal_() if model.output is None else model.output.weight.mul_(20.0)
     return model.eval()
 
 
@@ -48,7 +59,7 @@ def condition_of(event: Event | None, n: int) -> Tensor | None:
     return torch.randn(n, *event.shape) if event.levels is None else torch.arange(n) % event.levels
 
 
-def draws(model: WaveNet, n: int, seed: int, temperature: float = 1.0) -> Draws:
+def draws(model: SequenceModel, n: int, seed: int, temperature: float = 1.0) -> Draws:
     """Draws of which about half are given, from noise that the seed says."""
     generator = torch.Generator().manual_seed(seed)
     numel, levels = model.event.numel, model.event.levels or 0
@@ -61,7 +72,7 @@ def draws(model: WaveNet, n: int, seed: int, temperature: float = 1.0) -> Draws:
     )
 
 
-def eagerly(model: WaveNet, state: State, chosen: Draws, stop: int) -> None:
+def eagerly(model: SequenceModel, state: State, chosen: Draws, stop: int) -> None:
     model.fused = False
     model.run(state, chosen, stop)
 
@@ -113,6 +124,11 @@ def test_steps_in_one_call_are_those_one_by_one(
     )
     if half:
         model.half().float()
+    compare(model, batch, temperature, parts, seed)
+
+
+def compare(model: SequenceModel, batch: int, temperature: float, parts: tuple[int, int], seed: int) -> None:
+    """Take some steps in one call, some one by one and the rest in one call; compare with all of them one by one."""
     given = condition_of(model.condition, batch)
     ours, theirs = model.init_state(batch, given), model.init_state(batch, given)
     mine, other = draws(model, batch, seed, temperature), draws(model, batch, seed, temperature)
@@ -132,6 +148,93 @@ def test_steps_in_one_call_are_those_one_by_one(
         torch.testing.assert_close(one, another, rtol=1e-5, atol=1e-5)
 
 
+@given(
+    name=st.sampled_from(["transformer", "windowed", "sparse-transformer"]),
+    features=st.sampled_from([2, 4, 6]),
+    heads=st.integers(1, 3),
+    layers=st.integers(1, 3),
+    hidden=st.sampled_from([None, 5]),
+    positions=st.sampled_from(["rotary", "learned"]),
+    tied=st.booleans(),
+    shape=st.sampled_from([(1,), (9,), (1, 2, 3), (2, 2, 2)]),
+    levels=st.sampled_from([2, 3, 20]),
+    condition=st.sampled_from(["none", "label", "vector"]),
+    batch=st.integers(1, 33),
+    temperature=st.sampled_from([1.0, 0.7]),
+    half=st.booleans(),
+    parts=st.tuples(st.integers(0, 9), st.integers(0, 9)),
+    seed=st.integers(0, 100),
+)
+@torch.no_grad()
+def test_steps_of_attention_in_one_call_are_those_one_by_one(
+    name: str,
+    features: int,
+    heads: int,
+    layers: int,
+    hidden: int | None,
+    positions: str,
+    tied: bool,
+    shape: tuple[int, ...],
+    levels: int,
+    condition: str,
+    batch: int,
+    temperature: float,
+    half: bool,
+    parts: tuple[int, int],
+    seed: int,
+) -> None:
+    """Keys in a ring, in all places, or in those that a sparse pattern keeps, and what one way leaves the other reads."""
+    torch.manual_seed(seed)
+    special = {"windowed": {"window": 3}, "sparse-transformer": {"stride": 2}}.get(name, {})
+    options = {"width": features * heads, "heads": heads, "layers": layers, "hidden": hidden, "tied": tied, **special}
+    if name != "sparse-transformer":
+        options["positions"] = positions
+    kind = "transformer" if name == "windowed" else name
+    model = create(kind, Event.integers(shape, levels), CONDITIONS[condition], head="softmax", **options)
+    assert isinstance(model, AttentionModel)
+    sharpen(model)
+    if half:
+        model.half().float()
+    compare(model, batch, temperature, parts, seed)
+
+
+def test_weights_that_change_are_read_anew() -> None:
+    model = build(Event.audio(12, PCM(8000, 16)))
+    changes = (
+        lambda: None,
+        lambda: model.hidden.weight.mul_(2.0),
+        lambda: model.half().float(),
+        lambda: model.load_state_dict(build(Event.audio(12, PCM(8000, 16)), kernel=2).state_dict()),
+    )
+    for change in changes:
+        with torch.no_grad():
+            change()
+            compare(model, 2, 1.0, (0, 0), seed=3)
+    kept = model.fused_network()
+    assert model.fused_network() is kept
+
+
+@torch.no_grad()
+def test_weights_of_eight_bits_are_multiplied_as_their_layers_do() -> None:
+    """Rounded inputs that lie at an edge may fall to either side of it, so that a few numbers differ by one step of 127."""
+    torch.manual_seed(0)
+    whole = sharpen(create("transformer", Event.integers((20,), 5), width=32, heads=2, layers=2))
+    model = rounded(whole, "int8")
+    log_p = []
+    for each, fused in ((model, True), (model, False), (whole, False)):
+        chosen = draws(each, 40, 3)
+        chosen.noise, chosen._observed = None, None  # all are given
+        state = each.init_state(40)
+        if fused:
+            each.run_fused(state, chosen, 20)
+            assert each.fused_network().inputs.weight.dtype == np.int8
+        else:
+            eagerly(each, state, chosen, 20)
+        log_p.append(chosen.log_p)
+    apart, rounding = (log_p[0] - log_p[1]).abs().mean(), (log_p[2] - log_p[1]).abs().mean()
+    assert apart < 0.05 * rounding
+
+
 @pytest.mark.parametrize("half", [False, True])
 @pytest.mark.parametrize("condition", sorted(CONDITIONS))
 @torch.no_grad()
@@ -143,22 +246,41 @@ def test_raw_parameters_are_those_of_forward(condition: str, half: bool) -> None
     given = condition_of(model.condition, 2)
     x = torch.randint(16, (2, 40))
     state = model.init_state(2, given)
-    assert model.output is not None
-    network = network_of(model.symbols, 16, model.stack, model.hidden, model.output)
-    assert network.skip.dtype == (np.uint16 if HALVES and half else np.float32)
-    previous, found = torch.full((2,), 16), []
+    previous, found = np.full(2, 16), []
     for t in range(0, 40, 7):
-        values = x[:, t : t + 7].T.contiguous()
-        found.append(take_stack_steps(network, state.cache["stack"], previous, t, values, [True] * len(values), None))
-        previous = values[-1]
-    torch.testing.assert_close(torch.cat(found).transpose(0, 1), model(x, given), rtol=1e-5, atol=1e-5)
+        values = x[:, t : t + 7].contiguous().numpy()
+        steps = values.shape[1]
+        raw = np.empty((2, steps, 16), np.float32)
+        prepared = model.prepare_fused(state, t, t + steps)
+        assert prepared[0].skip.dtype == (np.uint16 if HALVES and half else np.float32)
+        given_steps = FusedSteps(t, previous, values, np.ones(steps, np.bool_), np.zeros((2, steps)), 1.0, raw)
+        model.take_fused(state, prepared, given_steps, slice(0, 2))
+        np.testing.assert_array_equal(previous, values[:, -1])
+        found.append(torch.from_numpy(raw))
+    torch.testing.assert_close(torch.cat(found, dim=1), model(x, given), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_threads_share_the_data_of_a_batch(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each takes a multiple of four, but for the last, and what is drawn is the same."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    model = build(Event.audio(12, PCM(8000, 16)), Event.label(3))
+    taken, take_fused = [], WaveNet.take_fused
+
+    def noted(self: WaveNet, state: State, prepared: Any, steps: FusedSteps, rows: slice) -> None:
+        taken.append((rows.start, rows.stop))
+        take_fused(self, state, prepared, steps, rows)
+
+    monkeypatch.setattr(WaveNet, "take_fused", noted)
+    compare(model, 14, 1.0, (0, 0), seed=3)
+    assert sorted(taken) == {1: [(0, 14)], 2: [(0, 8), (8, 14)], 3: [(0, 8), (8, 12), (12, 14)]}[threads]
 
 
 def test_verbs_take_the_fused_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Samples with a prompt, of any batch, and completions are those of the steps one by one."""
-    monkeypatch.setattr(wavenet, "FUSED_LEAST", 0)
-    monkeypatch.setattr(wavenet, "COMPILED", True)
-    monkeypatch.setattr(wavenet, "FUSED_STEPS", 3)
+    monkeypatch.setattr(WaveNet, "fused_least", 0)
+    monkeypatch.setattr(sequence, "COMPILED", True)
+    monkeypatch.setattr(sequence, "FUSED_STEPS", 3)
     model = build(Event.audio(12, PCM(8000, 16)), Event.label(3))
     calls, run_fused = [], WaveNet.run_fused
 
@@ -198,8 +320,8 @@ def test_verbs_take_the_fused_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_has_no_fused_loop_takes_steps(
     options: dict[str, str], sharpening: dict[str, float], double: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wavenet, "FUSED_LEAST", 0)
-    monkeypatch.setattr(wavenet, "COMPILED", True)
+    monkeypatch.setattr(WaveNet, "fused_least", 0)
+    monkeypatch.setattr(sequence, "COMPILED", True)
     model = build(Event.audio(6, PCM(8000, 16)), **options)
     state, plain = model.init_state(1), Draws(EntryValue(model.head, Sharpening()))
     assert model.fuses(state, plain) is (options == {})
@@ -214,8 +336,8 @@ def test_short_sounds_are_not_worth_compiling() -> None:
 
 
 def test_nan_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wavenet, "FUSED_LEAST", 0)
-    monkeypatch.setattr(wavenet, "COMPILED", True)
+    monkeypatch.setattr(WaveNet, "fused_least", 0)
+    monkeypatch.setattr(sequence, "COMPILED", True)
     model = build(Event.audio(6, PCM(8000, 16)))
     with torch.no_grad():
         model.stack.skip_bias[0] = float("nan")

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from ancestral.distributions import Sharpening
-from ancestral.models.autoregressive.base import AutoregressiveModel, State
+from ancestral.models.autoregressive.base import AutoregressiveModel
 from ancestral.models.autoregressive.draws import Draws, EntryValue
+from ancestral.models.autoregressive.state import State
 from ancestral.verbs.inputs import auto_batch_size
 from ancestral.verbs.noise import Streams, stream_number, uniform_noise
 from ancestral.verbs.particles import Plan, systematic

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from ancestral.errors import InvalidInput, Unsupported
-from ancestral.models.autoregressive.base import AutoregressiveModel, State
+from ancestral.models.autoregressive.base import AutoregressiveModel
+from ancestral.models.autoregressive.state import State
 from ancestral.verbs.inputs import Named, evaluating, open_model
 from ancestral.verbs.sample import Condition, conditions_for
 

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from ancestral.errors import InvalidInput, Unsupported
-from ancestral.models.autoregressive.base import AutoregressiveModel, State
+from ancestral.models.autoregressive.base import AutoregressiveModel
+from ancestral.models.autoregressive.state import State
 from tests.contracts.cases import Case, all_states, contract, generator, repeat
 
 

@@ -14,8 +14,8 @@ from ancestral.encoding import TextEncoding
 from ancestral.errors import InvalidInput, Unsupported
 from ancestral.event import Event
 from ancestral.models import create
-from ancestral.models.autoregressive.base import State
 from ancestral.models.autoregressive.sequence import SequenceModel
+from ancestral.models.autoregressive.state import State
 from ancestral.verbs.complete import complete
 from ancestral.verbs.drawing import DrawOptions
 from ancestral.verbs.noise import uniform_noise

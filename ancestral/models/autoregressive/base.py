@@ -3,8 +3,6 @@
 import functools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,51 +11,11 @@ from ancestral.distributions import Head, Sharpening
 from ancestral.errors import InvalidInput, Unsupported
 from ancestral.likelihood import EXACT
 from ancestral.models.autoregressive.draws import Draws, EntryValue
+from ancestral.models.autoregressive.state import State
 from ancestral.models.base import Model
 
 PREFILLED = 2**11
 """Entries of one pass over given values, of all data together: what is computed of them is in memory at once."""
-
-
-@dataclass
-class State:
-    """What a model remembers between steps.
-
-    Args:
-        order: entry (flat index) at each step, (numel,); on the CPU, since the loop over steps reads it.
-        x: data so far, on the event's scale, (batch, numel); zero where not yet given.
-        condition: as in `Model.log_prob`.
-        member: which member of a mixture the steps are of, from 0.
-        t: steps taken.
-        cache: what the model itself keeps.
-        memory: tensors of the cache, (batch, ...), that hold what was computed from the data so far; see `remember`.
-        ended: of sentences, which of them are over, (batch,), as of the values given to `step`; None for other data.
-    """
-
-    order: Tensor
-    x: Tensor
-    condition: Tensor | None
-    member: int = 0
-    t: int = 0
-    cache: dict[str, Any] = field(default_factory=dict)
-    memory: list[Tensor] = field(default_factory=list)
-    ended: Tensor | None = None
-
-    @functools.cached_property
-    def entries(self) -> list[int]:
-        """The order as a list, which the loop over steps reads."""
-        entries: list[int] = self.order.tolist()
-        return entries
-
-    def remember(self, *tensors: Tensor) -> Tensor:
-        """Note memory of the data so far, (batch, ...), which from then on is only written in place; return the first."""
-        self.memory.extend(tensors)
-        return tensors[0]
-
-    def select(self, index: Tensor) -> None:
-        """Let each datum i go on from where datum index[i] stands, (batch,); both must have one condition."""
-        for tensor in (self.x, *self.memory):
-            tensor.copy_(tensor[index])
 
 
 class AutoregressiveModel(Model):

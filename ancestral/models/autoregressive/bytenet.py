@@ -9,8 +9,8 @@ from ancestral.errors import InvalidInput
 from ancestral.event import Event
 from ancestral.layers.causal_conv1d import CausalConv1d, doubling_dilations
 from ancestral.layers.mlp import check_choice
-from ancestral.models.autoregressive.base import State
 from ancestral.models.autoregressive.sequence import SequenceModel
+from ancestral.models.autoregressive.state import State
 from ancestral.models.registry import register
 
 Convolve = Callable[[CausalConv1d, Tensor], Tensor]

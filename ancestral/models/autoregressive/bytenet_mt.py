@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from ancestral.errors import InvalidInput
 from ancestral.event import Event
 from ancestral.layers.causal_conv1d import CausalConv1d, doubling_dilations
-from ancestral.models.autoregressive.base import State
 from ancestral.models.autoregressive.bytenet import ReLUBlock
 from ancestral.models.autoregressive.encoder_decoder import EncoderDecoder, Source
+from ancestral.models.autoregressive.state import State
 from ancestral.models.registry import register
 
 

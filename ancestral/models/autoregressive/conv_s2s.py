@@ -10,8 +10,8 @@ from ancestral.errors import InvalidInput
 from ancestral.event import Event
 from ancestral.layers.causal_conv1d import CausalConv1d
 from ancestral.layers.dropout import Dropout
-from ancestral.models.autoregressive.base import State
 from ancestral.models.autoregressive.encoder_decoder import EncoderDecoder, Source
+from ancestral.models.autoregressive.state import State
 from ancestral.models.registry import register
 
 HALF = math.sqrt(0.5)

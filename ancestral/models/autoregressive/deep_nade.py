@@ -12,9 +12,9 @@ from ancestral.errors import InvalidInput
 from ancestral.event import Event
 from ancestral.layers.condition import ConditionEmbedding
 from ancestral.layers.mlp import ACTIVATIONS, check_choice, check_sizes
-from ancestral.models.autoregressive.base import State
 from ancestral.models.autoregressive.ensemble import Ensemble
 from ancestral.models.autoregressive.orders import random_orders
+from ancestral.models.autoregressive.state import State
 from ancestral.models.registry import register
 
 DRAWS = 4

@@ -9,8 +9,8 @@ from ancestral.distributions.smoothing import smoothed_nats
 from ancestral.errors import InvalidInput, Unsupported
 from ancestral.event import Event
 from ancestral.layers.mlp import check_choice
-from ancestral.models.autoregressive.base import State
 from ancestral.models.autoregressive.sequence import SequenceModel
+from ancestral.models.autoregressive.state import State
 
 TIES = ("none", "output", "all")
 """Which weights are one: none, the target's embedding and the output, or these and the source's embedding."""

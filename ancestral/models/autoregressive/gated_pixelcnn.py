@@ -8,8 +8,8 @@ from ancestral.event import Event
 from ancestral.layers.causal_conv import CausalConv2d, PixelRow, RowSteps, channel_groups, group_slices, shift_down, spread
 from ancestral.layers.condition import ConditionEmbedding
 from ancestral.layers.gates import gate
-from ancestral.models.autoregressive.base import State
 from ancestral.models.autoregressive.raster import Positions, RasterModel, Readout, ReadoutSteps, check_dropout, check_options
+from ancestral.models.autoregressive.state import State
 from ancestral.models.registry import register
 
 

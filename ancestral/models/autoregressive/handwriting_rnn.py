@@ -10,7 +10,8 @@ from ancestral.event import PEN, Event
 from ancestral.layers.condition import ConditionEmbedding
 from ancestral.layers.skip_lstm import SkipLSTM
 from ancestral.layers.soft_window import SoftWindow
-from ancestral.models.autoregressive.base import AutoregressiveModel, State
+from ancestral.models.autoregressive.base import AutoregressiveModel
+from ancestral.models.autoregressive.state import State
 from ancestral.models.registry import register
 
 LOWEST = -7.0

@@ -5,8 +5,8 @@ from torch import Tensor, nn
 
 from ancestral.errors import InvalidInput
 from ancestral.event import Event
-from ancestral.models.autoregressive.base import State
 from ancestral.models.autoregressive.sequence import SequenceModel
+from ancestral.models.autoregressive.state import State
 from ancestral.models.registry import register
 
 

@@ -14,8 +14,8 @@ from ancestral.event import Event
 from ancestral.layers.condition import ConditionEmbedding
 from ancestral.layers.masked import MaskedLinear, mask_by_degree
 from ancestral.layers.mlp import ACTIVATIONS, check_choice, check_sizes
-from ancestral.models.autoregressive.base import State
 from ancestral.models.autoregressive.ensemble import Ensemble
+from ancestral.models.autoregressive.state import State
 from ancestral.models.registry import register
 
 ORDERS = ("natural", "random", "agnostic")

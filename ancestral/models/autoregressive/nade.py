@@ -9,8 +9,9 @@ from ancestral.distributions import make_head
 from ancestral.event import Event
 from ancestral.layers.condition import ConditionEmbedding
 from ancestral.layers.prefix import PrefixNetwork
-from ancestral.models.autoregressive.base import AutoregressiveModel, State
+from ancestral.models.autoregressive.base import AutoregressiveModel
 from ancestral.models.autoregressive.orders import random_orders
+from ancestral.models.autoregressive.state import State
 from ancestral.models.registry import register
 
 

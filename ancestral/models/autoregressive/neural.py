@@ -8,7 +8,8 @@ from ancestral.event import Event
 from ancestral.layers.condition import ConditionEmbedding
 from ancestral.layers.masked import MaskedLinear, mask_by_degree
 from ancestral.layers.mlp import ACTIVATIONS, check_choice, check_sizes
-from ancestral.models.autoregressive.base import AutoregressiveModel, State
+from ancestral.models.autoregressive.base import AutoregressiveModel
+from ancestral.models.autoregressive.state import State
 from ancestral.models.registry import register
 
 

@@ -8,7 +8,6 @@ from ancestral.errors import InvalidInput
 from ancestral.event import Event
 from ancestral.layers.causal_conv import CausalConv2d, PixelRow, RowSteps, channel_groups, group_slices
 from ancestral.layers.condition import ConditionEmbedding
-from ancestral.models.autoregressive.base import State
 from ancestral.models.autoregressive.raster import (
     Positions,
     RasterModel,
@@ -17,6 +16,7 @@ from ancestral.models.autoregressive.raster import (
     check_dropout,
     check_options,
 )
+from ancestral.models.autoregressive.state import State
 from ancestral.models.registry import register
 
 

@@ -5,7 +5,8 @@ from torch import Tensor, nn
 
 from ancestral.errors import InvalidInput
 from ancestral.layers.causal_conv import CausalConv2d, PixelRow, channel_groups, group_slices
-from ancestral.models.autoregressive.base import AutoregressiveModel, State
+from ancestral.models.autoregressive.base import AutoregressiveModel
+from ancestral.models.autoregressive.state import State
 
 
 class RasterModel(AutoregressiveModel):

@@ -1,11 +1,8 @@
 """What models of sequences of symbols share: values as embeddings, one position later, and steps that read the last one."""
 
 import functools
-import itertools
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -15,19 +12,12 @@ from ancestral.errors import InvalidInput, Unsupported
 from ancestral.event import Event
 from ancestral.layers.condition import ConditionEmbedding
 from ancestral.layers.dropout import Dropout
-from ancestral.layers.fused import FusedSteps
 from ancestral.layers.int8 import share_int8
-from ancestral.layers.kernels import COMPILED, array
-from ancestral.models.autoregressive.base import AutoregressiveModel, State
-from ancestral.models.autoregressive.draws import Draws
-
-FUSED_STEPS = 256
-"""Steps of a call, whose raw parameters are in memory together."""
-FUSED_ROWS = 4
-"""Data that a thread takes at least: as many as are taken at once."""
+from ancestral.models.autoregressive.fused import FusedModel
+from ancestral.models.autoregressive.state import State
 
 
-class SequenceModel(AutoregressiveModel):
+class SequenceModel(FusedModel):
     r"""p(x_t | x_{<t}, c) = softmax(W f(e_0, ..., e_t)), with e_t = E x_{t-1} + C c, and a symbol of its own before x_0.
 
     A subclass implements `features`, and for steps `start_features`, `step_features` and, where several of them can be one
@@ -56,9 +46,6 @@ class SequenceModel(AutoregressiveModel):
     prefills = True
     carries: ClassVar[bool] = False
     """Whether a sequence can go on from one batch to the next: see `carry`."""
-    fused_least: ClassVar[int | None] = None
-    """Layers times entries from which on compiled steps are worth the time to load them; None where there are none."""
-    _network: tuple[list[tuple[int, int, int]], Any] | None = None
     carried: tuple[Tensor, ...] | None = None
     """What goes from one pass to the next: the last symbols, (batch, 1), and what the subclass adds; None for nothing."""
 
@@ -292,78 +279,3 @@ class SequenceModel(AutoregressiveModel):
         ended = state.ended[:, None] | ((symbols == self.event.end_symbol).cumsum(1) > 0)
         state.ended.copy_(ended[:, -1])
         return torch.where(ended[..., None], self.head.certain(self.event.end_symbol, raw), raw)
-
-    # Many steps in one call
-
-    @property
-    def depth(self) -> int:
-        """Layers that a step goes through."""
-        return 1
-
-    def fuses(self, state: State, draws: Draws) -> bool:
-        enough = self.fused_least is not None and self.depth * self.event.numel >= self.fused_least
-        return COMPILED and self.fused and enough and self.fusible(draws)
-
-    def fusible(self, draws: Draws) -> bool:
-        """Return whether there is a fused loop for this model, type and device, and for such draws; compiled or not."""
-        sharpening = draws.value.sharpening
-        plain = sharpening.top_k is None and sharpening.top_p in (None, 1.0) and not self.event.end
-        known = self.fused_least is not None and self.head.name == "softmax"
-        return known and plain and self.dtype == torch.float32 and self.device.type == "cpu"
-
-    def fused_network(self) -> Any:
-        """Return the weights as the loop reads them, kept until one of them changes."""
-        key = [(id(parameter), parameter.data_ptr(), parameter._version) for parameter in self.parameters()]
-        if self._network is None or self._network[0] != key:
-            self._network = key, self.make_network()
-        return self._network[1]
-
-    def make_network(self) -> Any:
-        """Return the weights as the loop reads them, copied where need be."""
-        raise NotImplementedError
-
-    def prepare_fused(self, state: State, begin: int, stop: int) -> Any:
-        """Return what `take_fused` reads in the steps from `begin` to `stop`, besides values and noise."""
-        raise NotImplementedError
-
-    def take_fused(self, state: State, prepared: Any, steps: FusedSteps, rows: slice) -> None:
-        """Take several steps of some data of a batch in one call; several calls run at once, for data of their own.
-
-        Args:
-            state: the state; `state.x` and `state.t` are left alone.
-            prepared: from `prepare_fused`.
-            steps: what is chosen from, and where it is written.
-            rows: the data.
-        """
-        raise NotImplementedError
-
-    def run_fused(self, state: State, draws: Draws, stop: int) -> None:
-        levels, n = self.event.levels or 0, len(state.x)
-        threads = max(1, min(torch.get_num_threads(), n // FUSED_ROWS))
-        bounds = [-(-n * k // threads // FUSED_ROWS) * FUSED_ROWS for k in range(threads)] + [n]
-        parts = [slice(begin, end) for begin, end in itertools.pairwise(bounds) if begin < end]
-        for t in range(state.t, stop, FUSED_STEPS):
-            entries = state.entries[t : min(t + FUSED_STEPS, stop)]
-            is_given = [draws.is_given(entry) for entry in entries]
-            values = torch.zeros(n, len(entries), dtype=torch.long)
-            if draws.given is not None:
-                values.copy_(draws.given[:, entries])
-            steps = FusedSteps(
-                t=t,
-                previous=array(torch.full((n,), levels) if t == 0 else state.x[:, state.entries[t - 1]].long()),
-                values=array(values),
-                is_given=np.array(is_given, np.bool_),
-                noise=np.zeros(values.shape) if all(is_given) else array(draws.noise_of(entries)[..., 0].double()),
-                scale=1.0 / draws.value.sharpening.temperature,
-                raw=np.empty((n, len(entries) if draws.scored else 1, self.head.parameters), np.float32),
-            )
-            take = functools.partial(self.take_fused, state, self.prepare_fused(state, t, t + len(entries)), steps)
-            if len(parts) == 1:
-                take(parts[0])
-            else:
-                with ThreadPoolExecutor(len(parts)) as pool:
-                    list(pool.map(take, parts))
-            state.x[:, entries] = values.to(state.x.dtype)
-            state.t = t + len(entries)
-            if draws.scored:
-                draws.add(self.head(torch.from_numpy(steps.raw)).log_prob(values).double().sum(1))

@@ -15,8 +15,8 @@ from ancestral.layers.fused import FusedSteps
 from ancestral.layers.fused_attention import Given, Network, linear_of, slots_of, take_attention_steps, together
 from ancestral.layers.kernels import Array, array
 from ancestral.layers.mlp import check_choice
-from ancestral.models.autoregressive.base import State
 from ancestral.models.autoregressive.sequence import SequenceModel
+from ancestral.models.autoregressive.state import State
 from ancestral.models.registry import register
 
 POSITIONS = ("rotary", "learned")

@@ -8,8 +8,8 @@ from ancestral.event import Event
 from ancestral.layers.attention import CausalSelfAttention, KeyValueMemory
 from ancestral.layers.dropout import Dropout
 from ancestral.layers.source_attention import KeysValues, SourceAttention, sinusoids
-from ancestral.models.autoregressive.base import State
 from ancestral.models.autoregressive.encoder_decoder import EncoderDecoder, Source
+from ancestral.models.autoregressive.state import State
 from ancestral.models.registry import register
 
 

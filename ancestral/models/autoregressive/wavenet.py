@@ -15,8 +15,8 @@ from ancestral.layers.fused_stack import Given, Network, given_of, network_of, p
 from ancestral.layers.kernels import Array
 from ancestral.layers.mlp import check_choice
 from ancestral.layers.upsample import Upsample
-from ancestral.models.autoregressive.base import State
 from ancestral.models.autoregressive.sequence import SequenceModel
+from ancestral.models.autoregressive.state import State
 from ancestral.models.registry import register
 
 INPUTS = ("auto", "symbols", "numbers")

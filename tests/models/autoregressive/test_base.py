@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from ancestral.distributions import make_head
 from ancestral.errors import InvalidInput, Unsupported
 from ancestral.event import Event
-from ancestral.models.autoregressive.base import AutoregressiveModel, State
+from ancestral.models.autoregressive.base import AutoregressiveModel
+from ancestral.models.autoregressive.state import State
 
 
 class Walk(AutoregressiveModel):

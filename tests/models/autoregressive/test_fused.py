@@ -15,10 +15,10 @@ from ancestral.event import Event
 from ancestral.layers.fused import FusedSteps
 from ancestral.layers.kernels import HALVES
 from ancestral.models import create
-from ancestral.models.autoregressive import sequence
-from ancestral.models.autoregressive.base import State
+from ancestral.models.autoregressive import fused
 from ancestral.models.autoregressive.draws import Draws, EntryValue
 from ancestral.models.autoregressive.sequence import SequenceModel
+from ancestral.models.autoregressive.state import State
 from ancestral.models.autoregressive.transformer import AttentionModel
 from ancestral.models.autoregressive.wavenet import WaveNet
 from ancestral.pcm import PCM
@@ -221,11 +221,11 @@ def test_weights_of_eight_bits_are_multiplied_as_their_layers_do() -> None:
     whole = sharpen(create("transformer", Event.integers((20,), 5), width=32, heads=2, layers=2))
     model = rounded(whole, "int8")
     log_p = []
-    for each, fused in ((model, True), (model, False), (whole, False)):
+    for each, at_once in ((model, True), (model, False), (whole, False)):
         chosen = draws(each, 40, 3)
         chosen.noise, chosen._observed = None, None  # all are given
         state = each.init_state(40)
-        if fused:
+        if at_once:
             each.run_fused(state, chosen, 20)
             assert each.fused_network().inputs.weight.dtype == np.int8
         else:
@@ -279,8 +279,8 @@ def test_threads_share_the_data_of_a_batch(threads: int, monkeypatch: pytest.Mon
 def test_verbs_take_the_fused_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Samples with a prompt, of any batch, and completions are those of the steps one by one."""
     monkeypatch.setattr(WaveNet, "fused_least", 0)
-    monkeypatch.setattr(sequence, "COMPILED", True)
-    monkeypatch.setattr(sequence, "FUSED_STEPS", 3)
+    monkeypatch.setattr(fused, "COMPILED", True)
+    monkeypatch.setattr(fused, "FUSED_STEPS", 3)
     model = build(Event.audio(12, PCM(8000, 16)), Event.label(3))
     calls, run_fused = [], WaveNet.run_fused
 
@@ -292,15 +292,15 @@ def test_verbs_take_the_fused_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     observed = torch.arange(12) < 5
     x = sample(model, 2, 1)
     found = {}
-    for fused in (True, False):
-        model.fused = fused
-        found[fused] = (
+    for at_once in (True, False):
+        model.fused = at_once
+        found[at_once] = (
             sample(model, 3, "all", seed=3, batch_size=2),
             sample(model, 3, 1, prompt=[1, 2, 3], length=20, temperature=0.8),
             complete(model, x, observed, n=2, condition=1).x,
             model.sample(3, torch.tensor([0, 1, 2]), generator=torch.Generator().manual_seed(5)),
         )
-        if fused:
+        if at_once:
             assert sum(calls) == 12 + 2 * 12 + 20 + 7 + 12  # what is given is read by prefills
             calls.clear()
     assert calls == []
@@ -321,7 +321,7 @@ def test_what_has_no_fused_loop_takes_steps(
     options: dict[str, str], sharpening: dict[str, float], double: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(WaveNet, "fused_least", 0)
-    monkeypatch.setattr(sequence, "COMPILED", True)
+    monkeypatch.setattr(fused, "COMPILED", True)
     model = build(Event.audio(6, PCM(8000, 16)), **options)
     state, plain = model.init_state(1), Draws(EntryValue(model.head, Sharpening()))
     assert model.fuses(state, plain) is (options == {})
@@ -337,7 +337,7 @@ def test_short_sounds_are_not_worth_compiling() -> None:
 
 def test_nan_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(WaveNet, "fused_least", 0)
-    monkeypatch.setattr(sequence, "COMPILED", True)
+    monkeypatch.setattr(fused, "COMPILED", True)
     model = build(Event.audio(6, PCM(8000, 16)))
     with torch.no_grad():
         model.stack.skip_bias[0] = float("nan")

@@ -15,9 +15,10 @@ from ancestral.encoding import TextEncoding
 from ancestral.event import Event
 from ancestral.models import create
 from ancestral.models.autoregressive import base
-from ancestral.models.autoregressive.base import AutoregressiveModel, State
+from ancestral.models.autoregressive.base import AutoregressiveModel
 from ancestral.models.autoregressive.draws import Draws, EntryValue
 from ancestral.models.autoregressive.sequence import SequenceModel
+from ancestral.models.autoregressive.state import State
 from ancestral.verbs.complete import complete
 from ancestral.verbs.compress import compress
 from ancestral.verbs.decompress import decompress

@@ -73,3 +73,36 @@ def test_finds_the_maximum_likelihood_of_a_logistic_rule():
 def test_only_binary_data_are_taken(event):
     with pytest.raises(InvalidInput, match="binary"):
         FVSBN(event)
+
+
+def test_a_penalty_is_in_the_loss_alone():
+    torch.manual_seed(0)
+    model = FVSBN(Event.binary((3,)), l1=0.5).double()
+    x = torch.tensor([[0.0, 1.0, 1.0], [1.0, 1.0, 0.0]]).double()
+    with torch.no_grad():
+        model.weight.normal_()
+    values = model.loss(x)
+    w = model.weight
+    torch.testing.assert_close(values["nats"], -model.log_prob(x).mean())
+    torch.testing.assert_close(values["loss"], values["nats"] + 0.5 * (w[1, 0].abs() + w[2, 0].abs() + w[2, 1].abs()))
+    with pytest.raises(InvalidInput, match="l1 must be at least 0, got -1"):
+        FVSBN(Event.binary((3,)), l1=-1.0)
+
+
+def test_a_penalty_drops_entries_that_tell_nothing():
+    """Of three entries the last is the first; what the second would add is chance, and gets no weight."""
+    torch.manual_seed(0)
+    x = torch.rand(200, 3).round()
+    x[:, 2] = x[:, 0]
+    weights = {}
+    for l1 in (0.0, 0.02):
+        model = FVSBN(Event.binary((3,)), l1=l1)
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
+        for step in range(600):
+            optimizer.param_groups[0]["lr"] = 0.05 * (1 - step / 600)
+            optimizer.zero_grad()
+            model.loss(x)["loss"].backward()
+            optimizer.step()
+        weights[l1] = model.weight.detach()
+    assert weights[0.02][2, 1].abs() < 1e-3 < 0.05 < weights[0.0][2, 1].abs()
+    assert weights[0.02][2, 0] > 2.0

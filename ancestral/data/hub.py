@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from ancestral.data.columnar import Rows
@@ -20,6 +21,25 @@ def offline() -> bool:
     )
 
 
+def may_be_cached(name: str) -> bool:
+    """Return whether a folder of the hub's caches is called as a data set would be.
+
+    The library that reads them takes seconds to import, which a wrong name is not worth.
+
+    Args:
+        name: the hub's id.
+    """
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    home = Path(os.environ.get("HF_HOME") or Path(cache) / "huggingface")
+    folders = [Path(os.environ.get(f"HF_{kind.upper()}_CACHE") or home / kind) for kind in ("hub", "datasets")]
+
+    def letters(text: str) -> str:  # owner/Name is in datasets--owner--Name, and in owner___name
+        return re.sub(r"[/_-]", "", text.removeprefix("datasets--")).lower()
+
+    found = (entry.name for folder in folders if folder.is_dir() for entry in folder.iterdir())
+    return any(letters(entry) == letters(name) for entry in found)
+
+
 def hub_rows(name: str, options: Options, otherwise: str) -> Rows:
     """Return the rows of the hub's data set `name`, having asked the hub once whether it exists.
 
@@ -34,8 +54,14 @@ def hub_rows(name: str, options: Options, otherwise: str) -> Rows:
     revision = options.revision
     if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
         raise InvalidInput(f"there is no data set {name!r}: {otherwise}")
+    unknown = (
+        f"there is no data set {name!r} here or in the hub's cache, and HF_HUB_OFFLINE forbids to ask the hub: unset it, or"
+        f" {otherwise}"
+    )
     if not offline():
         revision = _ask(name, revision, otherwise)
+    elif not may_be_cached(name):
+        raise InvalidInput(unknown)
 
     def opener() -> Mapping[str, Any]:
         import datasets
@@ -45,10 +71,7 @@ def hub_rows(name: str, options: Options, otherwise: str) -> Rows:
             return datasets.load_dataset(name, options.subset, revision=revision, streaming=options.stream)
         except (OSError, ValueError, RuntimeError) as error:
             if offline():
-                raise InvalidInput(
-                    f"there is no data set {name!r} here or in the hub's cache, and HF_HUB_OFFLINE forbids to ask the hub:"
-                    f" unset it, or {otherwise}"
-                ) from error
+                raise InvalidInput(unknown) from error
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise InvalidInput(f"the hub's data set {name} cannot be loaded ({reason}): {otherwise}") from error
 

@@ -86,6 +86,33 @@ def test_offline_is_one_sentence_that_says_what_to_do():
         load("someone/things")
 
 
+@pytest.mark.parametrize(
+    ("variable", "below", "folder", "there"),
+    [
+        ("HF_HOME", "hub", "datasets--SomeOne--my_Things", True),
+        ("HF_HOME", "datasets", "some_one___my_things", True),
+        ("HF_HUB_CACHE", "", "datasets--SomeOne--my_Things", True),
+        ("HF_DATASETS_CACHE", "", "SomeOne___my_things", True),
+        ("HF_HOME", "datasets", "some_one___my_thing", False),
+    ],
+)
+def test_a_data_set_that_may_be_cached_is_looked_for(variable, below, folder, there, tmp_path, monkeypatch):
+    """Else the caches are not opened, which takes seconds."""
+    for name in ("HF_HOME", "HF_HUB_CACHE", "HF_DATASETS_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert not hub.may_be_cached("SomeOne/my_Things")
+    (tmp_path / below / folder).mkdir(parents=True)
+    monkeypatch.setenv(variable, str(tmp_path))
+    assert hub.may_be_cached("SomeOne/my_Things") is there
+
+
+def test_what_the_caches_do_not_hold_after_all_is_told_alike(monkeypatch):
+    monkeypatch.setattr(hub, "may_be_cached", lambda name: True)
+    with pytest.raises(InvalidInput, match=r"no data set 'someone/things' here or in the hub's cache, .*HF_HUB_OFFLINE"):
+        load("someone/things")
+
+
 def test_an_unreachable_hub_is_one_sentence(monkeypatch):
     fail(monkeypatch, ConnectionError("no route"))
     with pytest.raises(InvalidInput, match=r"the hub cannot be reached \(ConnectionError\): connect, or set HF_HUB_OFFLINE=1"):

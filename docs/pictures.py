@@ -151,6 +151,17 @@ def complete(name: str, count: int, file: str) -> None:
     print(f"docs/assets/{file}")
 
 
+def gaps() -> None:
+    """Write what a tenth of a second of three digits is completed to."""
+    data = load("fsdd", condition=["label", "speaker"])
+    x, condition = data.split("test").batch(torch.tensor([1, 100, 200]))
+    observed = torch.ones(data.event.shape, dtype=torch.bool)
+    observed[1600:2400] = False
+    done = ancestral.complete("fsdd-wavenet", x, observed, n=1, condition=condition, particles=96)
+    save(done, data.event, ASSETS / "models" / "wavenet-gap.png", x)
+    print("docs/assets/models/wavenet-gap.png")
+
+
 def attention() -> None:
     """Write what each piece of a translation gathers from."""
     (translation,) = ancestral.translate(TRANSLATOR, ["Two brown dogs are playing in the snow with a red ball."])
@@ -187,6 +198,7 @@ OTHERS = {
     "completions-faces": faces,
     "text-levels": text_levels,
     "models/transformer-mt": attention,
+    "models/wavenet-gap": gaps,
 }
 """Pictures of more than one model, or of what is done with one."""
 

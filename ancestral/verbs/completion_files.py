@@ -12,6 +12,7 @@ from ancestral.event import Event
 from ancestral.files import replacing
 from ancestral.verbs import pictures
 from ancestral.verbs.audio_files import AUDIO_FILES, save_audio
+from ancestral.verbs.audio_pictures import completed_spectrograms
 from ancestral.verbs.complete import Completion
 from ancestral.verbs.score import check_suffix, save_table
 
@@ -25,13 +26,13 @@ FILES = (".png", ".npy", ".csv", ".parquet", *AUDIO_FILES)
 def save(done: Completion, event: Event, path: Path | str, truth: Tensor | None = None) -> None:
     """Write completions to a file by its suffix: a picture, .npy, a table .csv or .parquet of likelihoods, or sound .wav.
 
-    Images make a grid, a row for each datum: what was given, the completions, the truth; other data make a map.
+    Images and sounds make a grid, a row for each datum: what was given, the completions, the truth; other data make a map.
 
     Args:
         done: the completions.
         event: what a datum is.
         path: the file; it is whole or not changed at all.
-        truth: the whole data, (batch, *event.shape), where they are known; for pictures of images.
+        truth: the whole data, (batch, *event.shape), where they are known; for pictures of images and sounds.
 
     Raises:
         InvalidInput: for another suffix, or .wav or .flac where the data are no sounds.
@@ -40,6 +41,9 @@ def save(done: Completion, event: Event, path: Path | str, truth: Tensor | None 
     suffix = Path(path).suffix.lower()
     if suffix == ".png" and event.is_image:
         pictures.save_image(pictures.completion_grid(event, done.x, done.observed, done.log_prob, truth), path)
+    elif suffix == ".png" and event.pcm is not None:
+        observed = done.observed.flatten(1).expand(len(done.x), -1)
+        pictures.save_figure(completed_spectrograms(done.x, observed, event.pcm, done.log_prob, truth), path)
     elif suffix == ".png":
         pictures.samples(event, done.x.flatten(0, 1), path)
     elif suffix == ".npy":

@@ -13,7 +13,7 @@ from ancestral.event import Event
 from ancestral.pcm import PCM
 from ancestral.verbs import pictures
 from ancestral.verbs.audio_files import save_audio
-from ancestral.verbs.audio_pictures import decibels
+from ancestral.verbs.audio_pictures import completed_spectrograms, decibels
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".flac"])
@@ -70,6 +70,24 @@ def test_every_sound_has_a_picture(tmp_path, n, samples):
     with Image.open(tmp_path / "a.png") as image:
         assert min(image.size) > 150
         assert len(np.unique(np.asarray(image))) > 50
+
+
+@pytest.mark.parametrize(("n", "known", "shown"), [(3, True, 15), (3, False, 12), (30, True, 20), (18, False, 19)])
+def test_completed_sounds_show_what_was_given_and_the_gaps(n, known, shown):
+    """Rows that do not fit are left out, and so are completions beyond a row."""
+    x = torch.full((3, n, 800), 128)
+    observed = torch.ones(3, 800, dtype=torch.bool)
+    observed[0, :100] = observed[0, 300:350] = observed[1, 799] = False
+    figure = completed_spectrograms(x, observed, PCM(8000), torch.zeros(3, n), x[:, 0] if known else None)
+    *axes, _ = figure.axes
+    assert len(axes) == shown
+    columns = next(i for i in range(1, 21) if i == len(axes) or axes[i].get_title() == "given")
+    titles = ["given", *["0.0 nats"] * (columns - 1 - known), *["truth"] * known]
+    assert [axis.get_title() for axis in axes[:columns]] == titles
+    (first, second) = axes[0].patches
+    assert (first.get_x(), first.get_width()) == pytest.approx((0.0, 100 / 8000))
+    assert (second.get_x(), second.get_width()) == pytest.approx((300 / 8000, 50 / 8000))
+    assert [len(axis.lines) for axis in axes[:columns]] == [0, *[4] * (columns - 1 - known), *[0] * known]
 
 
 def test_conditions_that_show_all_labels():

@@ -14,6 +14,7 @@ from ancestral.event import Event
 from ancestral.models import create
 from ancestral.models.autoregressive.base import AutoregressiveModel
 from ancestral.models.base import Model
+from ancestral.pcm import PCM
 from ancestral.verbs import conditional, gibbs
 from ancestral.verbs.complete import CollapseWarning, complete
 from ancestral.verbs.completion_files import save, to_table
@@ -435,3 +436,14 @@ def test_files(tmp_path):
     rows = complete(create("fvsbn", BITS), torch.ones(2, 6), FIRST, 3)
     save(rows, BITS, tmp_path / "rows.png")
     assert len(list(tmp_path.iterdir())) == 5
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_sounds_make_a_grid(known, tmp_path):
+    event = Event.audio(12, PCM(8000, 16))
+    x = torch.full((2, 12), 8)
+    model = create("wavenet", event, channels=2, skip=2, sets=1, max_dilation=2)
+    done = complete(model, x, torch.arange(12) < 6, 3)
+    save(done, event, tmp_path / "a.png", x if known else None)
+    save(done, event, tmp_path / "a.wav")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.png", "a.wav"]

@@ -8,6 +8,7 @@ come through the library's loaders, so `ANCESTRAL_DATA` must be set.
 """
 
 import argparse
+import functools
 import json
 import sys
 import tempfile
@@ -162,11 +163,12 @@ def gaps() -> None:
     print("docs/assets/models/wavenet-gap.png")
 
 
-def attention() -> None:
-    """Write what each piece of a translation gathers from."""
-    (translation,) = ancestral.translate(TRANSLATOR, ["Two brown dogs are playing in the snow with a red ball."])
-    draw_attention(TRANSLATOR, translation, ASSETS / "models" / "transformer-mt.png")
-    print(f"docs/assets/models/transformer-mt.png: {translation.text}")
+def attention(model: str) -> None:
+    """Write what each piece of a translation by a model of the zoo gathers from."""
+    name = f"multi30k-{model}"
+    (translation,) = ancestral.translate(name, ["Two brown dogs are playing in the snow with a red ball."])
+    draw_attention(name, translation, ASSETS / "models" / f"{model}.png")
+    print(f"docs/assets/models/{model}.png: {translation.text}")
 
 
 def text_levels() -> None:
@@ -190,14 +192,13 @@ def text_levels() -> None:
 
 FACES = "frey-gated-pixelcnn"
 """The model that completes faces."""
-TRANSLATOR = "multi30k-transformer-mt"
-"""The model whose attention is drawn."""
 OTHERS = {
     "readme": readme,
     "completions": completions,
     "completions-faces": faces,
     "text-levels": text_levels,
-    "models/transformer-mt": attention,
+    "models/transformer-mt": functools.partial(attention, "transformer-mt"),
+    "models/conv-s2s": functools.partial(attention, "conv-s2s"),
     "models/wavenet-gap": gaps,
 }
 """Pictures of more than one model, or of what is done with one."""

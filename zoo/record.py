@@ -1,6 +1,6 @@
 """Put a run into the zoo: weights in half precision, the recipe's folder, and figures measured on what is stored.
 
-    python zoo/record.py RUN NAME [--note TEXT] [--samples K]
+    python zoo/record.py RUN NAME [--note TEXT] [--samples K] [--validation N]
 
 Validation is evaluated first, then the test split, once: a model that has a test figure is refused unless --again.
 """
@@ -36,11 +36,11 @@ def stored(folder: Path) -> Subject:
     return replace(opened, name=opened.model.name)
 
 
-def measure(subject: Subject, data: str, samples: int | None = None) -> dict:
-    """Return the figures of a stored model on validation and, after that, on test."""
+def measure(subject: Subject, data: str, samples: int | None = None, validation: int | None = None) -> dict:
+    """Return the figures of a stored model on validation, or the first data of it, and, after that, on test."""
     figures: dict = {}
-    for split in ("validation", "test"):
-        figures[split] = evaluate(subject, data, split=split, samples=samples).to_json()
+    for split, limit in (("validation", validation), ("test", None)):
+        figures[split] = evaluate(subject, data, split=split, samples=samples, limit=limit).to_json()
         print(json.dumps(figures[split]))
     return figures
 
@@ -57,7 +57,14 @@ def translated(subject: Subject, data: str) -> dict | None:
     return figures
 
 
-def record(run: Run, name: str, note: str = "", samples: int | None = None, again: bool = False) -> dict:
+def record(
+    run: Run,
+    name: str,
+    note: str = "",
+    samples: int | None = None,
+    again: bool = False,
+    validation: int | None = None,
+) -> dict:
     """Store a run's model under `name` and return its figures.
 
     Args:
@@ -66,6 +73,7 @@ def record(run: Run, name: str, note: str = "", samples: int | None = None, agai
         note: a remark for the table.
         samples: samples for a bound.
         again: measure on test although a figure is there.
+        validation: data of the validation split that are measured, the first ones; all where None.
     """
     folder = ZOO / name
     path = folder / "figures.json"
@@ -75,7 +83,7 @@ def record(run: Run, name: str, note: str = "", samples: int | None = None, agai
         raise InvalidInput(f"{name} has a test figure already: the test split is read once; pass --again for a new model")
     put(run, folder)
     subject = stored(folder)
-    figures = measure(subject, run.config["data"]["name"], samples)
+    figures = measure(subject, run.config["data"]["name"], samples, validation)
     translations = translated(replace(subject, name=name), run.config["data"]["name"])
     if translations:
         figures["bleu"] = translations
@@ -100,5 +108,6 @@ if __name__ == "__main__":
     parser.add_argument("--note", default="")
     parser.add_argument("--samples", type=int)
     parser.add_argument("--again", action="store_true")
+    parser.add_argument("--validation", type=int, help="measure so many data of the validation split alone")
     arguments = parser.parse_args()
-    record(Run(arguments.run), arguments.name, arguments.note, arguments.samples, arguments.again)
+    record(Run(arguments.run), arguments.name, arguments.note, arguments.samples, arguments.again, arguments.validation)

@@ -21,6 +21,7 @@ from ancestral.event import Event
 from ancestral.layers.kernels import COMPILED, HALVES
 from ancestral.models import create
 from ancestral.models.autoregressive.draws import Draws, EntryValue
+from ancestral.models.autoregressive.fused import FUSED_ROWS
 from ancestral.models.autoregressive.wavenet import WaveNet
 from ancestral.pcm import PCM
 from benchmarks.harness import AbsentError
@@ -53,7 +54,7 @@ def measure(tiny: bool, repeats: int) -> list[dict[str, Any]]:
             rows.append([f"{batch}", name, f"{wall:,.0f}", f"{busy:,.0f}", f"{busy / steps_alone:.3g}x"])
     return [
         {
-            "title": "WaveNet, 30 layers of 32 channels, 256 skip channels, 256 levels, float32, 1 thread",
+            "title": "WaveNet, 30 layers of 32 channels, 256 skip channels, 256 levels, float32, 1 thread unless named",
             "header": ["batch", "way", "samples/s", "samples/s of processor time", "steps, one by one, are 1x"],
             "rows": rows,
             "notes": [
@@ -81,8 +82,9 @@ def _ways(batch: int, tiny: bool) -> tuple[dict[str, tuple[Run, int]], list[str]
         for _ in range(steps):
             model.head(reading(window)[:, -1]).draw()
 
-    def by_steps(fused: bool, model: WaveNet = model) -> Run:
+    def by_steps(fused: bool, model: WaveNet = model, threads: int = 1) -> Run:
         def run(steps: int) -> None:
+            torch.set_num_threads(threads)
             state = model.init_state(batch)
             draws = Draws(EntryValue(model.head, Sharpening()), torch.rand(batch, model.event.numel, 1, dtype=torch.float64))
             if fused:
@@ -90,6 +92,7 @@ def _ways(batch: int, tiny: bool) -> tuple[dict[str, tuple[Run, int]], list[str]
             else:
                 model.fused = False
                 model.run(state, draws, steps)
+            torch.set_num_threads(1)
 
         return torch.no_grad()(run)
 
@@ -99,8 +102,13 @@ def _ways(batch: int, tiny: bool) -> tuple[dict[str, tuple[Run, int]], list[str]
     if COMPILED:
         many = 16 if tiny else 2000 // (1 if batch == 1 else 4)
         ways["many steps in one call (numba)"] = (by_steps(True), many)
+        if batch >= 2 * FUSED_ROWS:
+            ways["many steps in one call (numba), 2 threads"] = (by_steps(True, threads=2), many)
         if HALVES:
-            ways["the same, weights rounded to half precision"] = (by_steps(True, copy.deepcopy(model).half().float()), many)
+            ways["many steps in one call, weights of half precision"] = (
+                by_steps(True, copy.deepcopy(model).half().float()),
+                many,
+            )
     else:
         absent.append("Left out: many steps in one call: numba is not installed; pip install ancestral[fast].")
     try:

@@ -58,7 +58,7 @@ class Picture:
 PICTURES = {
     "fvsbn": Picture("binarized-mnist", "binarized-mnist-fvsbn"),
     "nade": Picture("binarized-mnist", "binarized-mnist-nade"),
-    "deep-nade": Picture("digits", options={"hidden": (400, 400)}, training={"epochs": 100}),
+    "deep-nade": Picture("binarized-mnist", "binarized-mnist-eonade"),
     "made": Picture("binarized-mnist", "binarized-mnist-made"),
     "neural-conditionals": Picture("digits", options={"hidden": 8}, training={"epochs": 60, "learning_rate": 5e-3}),
     "rnade": Picture("uci/energy", training={"epochs": 100}, count=500),

@@ -103,7 +103,7 @@ def create(name: str, event: Event, condition: Event | None = None, **config: An
         InvalidInput: if there is no such model, it cannot take the event, or an option is unknown or unfit.
 
     >>> create("fvsbn", Event.binary((6,)), condition=Event.label(10)).config
-    {}
+    {'l1': 0.0}
     """
     cls = get(name)
     unknown = sorted(set(config) - set(cls.options()))

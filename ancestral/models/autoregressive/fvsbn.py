@@ -72,7 +72,7 @@ class FVSBN(AutoregressiveModel):
         values = super().loss(x, condition, group=group, generator=generator)
         if self.l1 == 0.0:
             return values
-        return {"loss": values["loss"] + self.l1 * self.weight.tril(-1).abs().sum(), "nats": values["loss"]}
+        return {"loss": values["loss"] + self.l1 * self.weight.tril(-1).abs().sum(), "nats": values["loss"].detach()}
 
     def start(self, state: State) -> None:
         state.cache["bias"] = self._bias(state.condition).expand(len(state.x), -1)

@@ -85,15 +85,15 @@ def rounded(model: Model, weights: str | None) -> Model:
     if weights is None:
         return model
     check_choice("kind of weights", weights, WEIGHTS)
-    other = copy.deepcopy(model)
-    if weights == "half":
-        for name, parameter in other.named_parameters():
-            parameter.data = half_of(name, parameter.data).to(parameter.dtype)
-        return other
-    if not model.plain_linear:
+    if weights == "int8" and not model.plain_linear:
         able = ", ".join(name for name in registry.names() if registry.get(name).plain_linear)
         raise Unsupported(f"the weights of a {model.name} cannot be rounded: leave weights= out, or take one of {able}")
-    replace_linear(other)
+    other = copy.deepcopy(model)
+    if weights == "int8":
+        replace_linear(other)
+        return other
+    for name, parameter in other.named_parameters():
+        parameter.data = half_of(name, parameter.data).to(parameter.dtype)
     return other
 
 

@@ -226,7 +226,9 @@ class WaveNet(SequenceModel):
 
     def prepare_fused(self, state: State, begin: int, stop: int) -> tuple[Network, Given, Array]:
         memory = state.cache["stack"]
-        return self.fused_network(), given_of(memory), past_of(memory)
+        if "given" not in state.cache:  # local features of all positions: to be copied once, not in each call
+            state.cache["given"] = given_of(memory)
+        return self.fused_network(), state.cache["given"], past_of(memory)
 
     def take_fused(self, state: State, prepared: tuple[Network, Given, Array], steps: FusedSteps, rows: slice) -> None:
         network, given, past = prepared

@@ -23,6 +23,7 @@ from ancestral.layers.kernels import (
     gelu_rows,
     halves,
     norm_rows,
+    padded,
 )
 
 TINY, LARGEST_NUMBER = np.float32(torch.finfo(torch.float32).tiny), np.float32(LARGEST)
@@ -207,7 +208,7 @@ def take_attention_steps(network: Network, given: Given, steps: FusedSteps, past
     """
     n, heads, width = last - first, network.heads, network.table.shape[1]
     features = width // heads
-    rows = n if n < 3 else -(-n // 4) * 4  # `add_product` takes four at once: those beyond n stay zero
+    rows = padded(n)  # those beyond n stay zero
     x, normed = np.zeros((rows, width), np.float32), np.zeros((rows, width), np.float32)
     qkv, gathered = np.zeros((rows, 3 * width), np.float32), np.zeros((rows, width), np.float32)
     hidden = np.zeros((rows, network.expand.weight.shape[1]), np.float32)

@@ -10,7 +10,19 @@ from torch import nn
 
 from ancestral.layers.dilated_stack import DilatedStack, StackMemory
 from ancestral.layers.fused import FusedSteps, choose_levels
-from ancestral.layers.kernels import HALVES, Array, Weights, add_product, array, compiled, copy, gate_rows, halves, rectify
+from ancestral.layers.kernels import (
+    HALVES,
+    Array,
+    Weights,
+    add_product,
+    array,
+    compiled,
+    copy,
+    gate_rows,
+    halves,
+    padded,
+    rectify,
+)
 
 
 class Network(NamedTuple):
@@ -74,7 +86,7 @@ def take_stack_steps(network: Network, given: Given, steps: FusedSteps, past: Ar
     """
     table, local, dilations, kernel = network.table, network.local, network.dilations, network.kernel
     n, layers, c = last - first, len(dilations), table.shape[1]
-    rows = n if n < 3 else -(-n // 4) * 4  # `add_product` takes four at once: those beyond n stay zero
+    rows = padded(n)  # those beyond n stay zero
     x, tap, gated = np.zeros((rows, c), np.float32), np.zeros((rows, c), np.float32), np.zeros((rows, c), np.float32)
     gates, shift = np.zeros((rows, 2 * c), np.float32), np.zeros((rows, local.shape[1]), np.float32)
     features = np.zeros((rows, local.shape[0]), np.float32)

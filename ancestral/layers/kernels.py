@@ -107,6 +107,12 @@ def copy(y: Array, x: Array) -> None:
         y[o] = x[o]
 
 
+@compiled
+def padded(n: int) -> int:
+    """Return how many rows to give n data: `add_product` takes four at once, and rows of zeros cost less than single ones."""
+    return n if n < 3 else -(-n // 4) * 4
+
+
 BLOCK = 2**16
 """Weights that a product takes at once, so that they are still near when it comes to further rows."""
 
@@ -188,27 +194,29 @@ _B = tuple(np.float32(b) for b in (4.89352518554385e-03, 2.26843463243900e-03, 1
 
 
 @compiled
-def tanh(x: np.float32) -> np.float32:
-    """Return the hyperbolic tangent to 3e-7, by a ratio of polynomials of degrees 13 and 6; NaN for NaN.
+def ratio(x: np.float32, bound: np.float32, above: tuple[np.float32, ...], below: tuple[np.float32, ...]) -> np.float32:
+    """Return x A(x^2) / B(x^2) of polynomials A and B, constant terms first, for x brought to -bound, ..., bound; NaN for NaN.
 
-    A loop over it is computed several numbers at a time, which one over `math.tanh` is not.
+    A loop over it is computed several numbers at a time, which one over a function of `math` is not.
 
     References:
-        Eigen's ptanh (Jacob, Guennebaud et al.), https://gitlab.com/libeigen/eigen, for the coefficients.
+        Eigen's ptanh and generic_fast_erf (Jacob, Guennebaud et al.), https://gitlab.com/libeigen/eigen, for the coefficients.
     """
-    x = _BOUND if x > _BOUND else x
-    x = -_BOUND if x < -_BOUND else x
+    x = bound if x > bound else x
+    x = -bound if x < -bound else x
     s = x * x
-    p = s * _A[6] + _A[5]
-    p = s * p + _A[4]
-    p = s * p + _A[3]
-    p = s * p + _A[2]
-    p = s * p + _A[1]
-    p = s * p + _A[0]
-    q = s * _B[3] + _B[2]
-    q = s * q + _B[1]
-    q = s * q + _B[0]
+    p, q = above[len(above) - 1], below[len(below) - 1]
+    for k in range(len(above) - 2, -1, -1):
+        p = s * p + above[k]
+    for k in range(len(below) - 2, -1, -1):
+        q = s * q + below[k]
     return x * p / q
+
+
+@compiled
+def tanh(x: np.float32) -> np.float32:
+    """Return the hyperbolic tangent to 3e-7, by a ratio of polynomials of degrees 13 and 6."""
+    return ratio(x, _BOUND, _A, _B)
 
 
 @compiled
@@ -222,6 +230,7 @@ def gate_rows(y: Array, a: Array) -> None:
             y[b, o] = a[b, o] + a[b, o] * a[b, c + o]
 
 
+_ERF_BOUND = np.float32(4.0)
 _ERF_A = tuple(
     np.float32(a)
     for a in (
@@ -248,25 +257,8 @@ _ERF_B = tuple(
 
 @compiled
 def erf(x: np.float32) -> np.float32:
-    """Return the error function to 5e-7, by a ratio of polynomials of degrees 13 and 8; NaN for NaN.
-
-    References:
-        Eigen's generic_fast_erf (Jacob, Guennebaud et al.), https://gitlab.com/libeigen/eigen, for the coefficients.
-    """
-    x = np.float32(4.0) if x > np.float32(4.0) else x
-    x = np.float32(-4.0) if x < np.float32(-4.0) else x
-    s = x * x
-    p = s * _ERF_A[6] + _ERF_A[5]
-    p = s * p + _ERF_A[4]
-    p = s * p + _ERF_A[3]
-    p = s * p + _ERF_A[2]
-    p = s * p + _ERF_A[1]
-    p = s * p + _ERF_A[0]
-    q = s * _ERF_B[4] + _ERF_B[3]
-    q = s * q + _ERF_B[2]
-    q = s * q + _ERF_B[1]
-    q = s * q + _ERF_B[0]
-    return x * p / q
+    """Return the error function to 5e-7, by a ratio of polynomials of degrees 13 and 8."""
+    return ratio(x, _ERF_BOUND, _ERF_A, _ERF_B)
 
 
 @compiled

@@ -1,7 +1,7 @@
 """Causal convolutions over images in raster order, channels innermost: all pixels at once, or step by step."""
 
 import math
-from typing import Self
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -174,7 +174,11 @@ def depthwise(x: Tensor, windows: Tensor, right: int = 0) -> Tensor:
     >>> depthwise(torch.ones(1, 2, 3, 3), torch.ones(2, 1, 2, 2)).shape
     torch.Size([1, 2, 2, 2])
     """
-    if x.dtype != torch.float64 or x.device.type != "cpu":
+    cpu = x.device.type == "cpu"
+    if cpu and (torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype) == torch.bfloat16:
+        out: Tensor = Depthwise.apply(x.to(torch.bfloat16), windows, right)  # type: ignore[no-untyped-call]
+        return out
+    if not cpu or x.dtype != torch.float64:
         return F.conv2d(x, windows, padding=(0, right), groups=x.shape[1])
     # On a CPU torch has no kernel for it in float64, and takes ten times as long as these sums.
     rows, columns = windows.shape[2:]
@@ -191,6 +195,49 @@ def depthwise(x: Tensor, windows: Tensor, right: int = 0) -> Tensor:
             out = out.addcmul_(part[:, i : i + height, j : j + width], taps[i, j])
         sums.append(out)
     return torch.cat(sums).permute(0, 3, 1, 2)
+
+
+class Depthwise(torch.autograd.Function):
+    """Torch's depthwise convolution in bfloat16 with gradients that take a CPU half the time of torch's own.
+
+    The gradient of the windows, D_{cij} = sum_{nyx} x_{c,n,y+i,x+j} g_{c,n,y,x}, is the sums along the diagonals of
+    M_{ci} = sum_{ny} x_{c,n,y+i,:} g_{c,n,y,:}^T. These are matrix products, and faster although they hold four times as much.
+    """
+
+    @staticmethod
+    def forward(x: Tensor, windows: Tensor, right: int) -> Tensor:
+        return F.conv2d(x, windows.to(x.dtype), padding=(0, right), groups=x.shape[1])
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, int], output: Tensor) -> None:
+        x, windows, ctx.right = inputs
+        ctx.save_for_backward(x, windows)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        x, windows = ctx.saved_tensors
+        (rows, columns), right = windows.shape[2:], ctx.right
+        to_x: Tensor | None = None
+        to_windows: Tensor | None = None
+        if ctx.needs_input_grad[0]:
+            flipped, edge = windows.flip(2, 3).to(x.dtype), columns - 1 - right
+            inner = gradient if edge >= 0 else F.pad(gradient, (edge, edge))
+            to_x = F.conv2d(inner, flipped, padding=(rows - 1, max(edge, 0)), groups=x.shape[1])
+        if ctx.needs_input_grad[1]:
+            n, c, height, width = gradient.shape
+            # Channels first, and images within rows, so that what a row of the windows reads is one matrix as it lies.
+            padded = F.pad(x.contiguous(), (right, right)).permute(1, 2, 0, 3).contiguous()  # (c, tall, n, wide)
+            g = gradient.contiguous().permute(1, 2, 0, 3).reshape(c, height * n, width)
+            wide = padded.shape[3]
+            diagonals = [
+                # (c, wide, height n) times (c, height n, width)
+                torch.bmm(padded[:, i : i + height].flatten(1, 2).mT, g)
+                .as_strided((c, columns, width), (wide * width, width, width + 1))
+                .sum(2, dtype=windows.dtype)
+                for i in range(rows)
+            ]
+            to_windows = torch.stack(diagonals, dim=1)[:, None]  # (c, 1, rows, columns)
+        return to_x, to_windows, None
 
 
 class RowSteps:

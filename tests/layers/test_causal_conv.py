@@ -1,5 +1,7 @@
 """Causal convolutions: the masks, the two ways to run them, and the memory that steps read."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from hypothesis import given
@@ -7,7 +9,16 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from ancestral.errors import InvalidInput
-from ancestral.layers.causal_conv import CausalConv2d, PixelRow, RowSteps, channel_groups, depthwise, group_slices, shift_down
+from ancestral.layers.causal_conv import (
+    CausalConv2d,
+    Depthwise,
+    PixelRow,
+    RowSteps,
+    channel_groups,
+    depthwise,
+    group_slices,
+    shift_down,
+)
 from ancestral.layers.gates import gate
 
 KINDS = ("vertical", "separable", "horizontal", "raster", "pointwise")
@@ -69,12 +80,15 @@ def test_steps_equal_forward(
         assert (stepped(conv, x) - conv(x)).abs().max() < tolerance
 
 
+@pytest.mark.parametrize("convolve", [depthwise, Depthwise.apply], ids=["sums", "products"])
 @given(batch=st.integers(0, 3), sides=st.tuples(SIDES, SIDES), window=st.tuples(SIDES, SIDES), right=st.integers(0, 2))
-def test_depthwise_sums_are_the_convolution(batch: int, sides: tuple[int, int], window: tuple[int, int], right: int) -> None:
+def test_depthwise_is_the_convolution(
+    convolve: Callable[[Tensor, Tensor, int], Tensor], batch: int, sides: tuple[int, int], window: tuple[int, int], right: int
+) -> None:
     height, width = sides[0] + window[0] - 1, sides[1] + window[1] - 1
     x = torch.randn(batch, 3, height, width, dtype=torch.float64, requires_grad=True)
     windows = torch.randn(3, 1, *window, dtype=torch.float64, requires_grad=True)
-    ours = depthwise(x, windows, right)
+    ours = convolve(x, windows, right)
     theirs = torch.nn.functional.conv2d(x, windows, padding=(0, right), groups=3)
     torch.testing.assert_close(ours, theirs, atol=1e-12, rtol=0.0)
     weight = torch.randn_like(theirs)
@@ -84,6 +98,25 @@ def test_depthwise_sums_are_the_convolution(batch: int, sides: tuple[int, int], 
         strict=True,
     ):
         torch.testing.assert_close(a, b, atol=1e-11, rtol=0.0)
+
+
+def test_autocast_takes_depthwise_windows_to_bfloat16_and_their_gradient_back() -> None:
+    torch.manual_seed(0)
+    x, windows = torch.randn(4, 8, 9, 7, requires_grad=True), torch.randn(8, 1, 3, 5, requires_grad=True)
+    weight = torch.randn(4, 8, 7, 7)
+    with torch.autocast("cpu", torch.bfloat16):
+        ours = depthwise(x, windows, 2)
+    theirs = depthwise(x, windows, 2)
+    assert ours.dtype == torch.bfloat16
+    gradients = zip(
+        torch.autograd.grad((ours * weight).sum(), (x, windows)),
+        torch.autograd.grad((theirs * weight).sum(), (x, windows)),
+        strict=True,
+    )
+    for a, b in [(ours.float(), theirs), *gradients]:
+        assert a.dtype == torch.float32
+        # bfloat16 rounds to 8 bits.
+        assert ((a - b).norm() / b.norm()).item() < 2.0**-7
 
 
 @pytest.mark.parametrize("strict", [True, False])

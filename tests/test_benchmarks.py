@@ -54,7 +54,7 @@ def test_loop_overhead_prints_measurements():
 def test_sampling_prints_measurements():
     result = run("sampling")
     by_batch, by_size = result["tables"]
-    assert [row[0] for row in by_batch["rows"]] == ["1", "16", "64"]
+    assert [row[0] for row in by_batch["rows"]] == ["1", "16", "16, bfloat16", "64", "64, bfloat16"]
     assert len(by_size["rows"]) == 2
     assert "| batch | threads |" in page.render(result)
 

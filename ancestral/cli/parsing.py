@@ -90,7 +90,8 @@ def add_weights(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--weights",
         type=str,
-        help='"half": weights rounded to half precision; "int8": those of linear layers to eight bits, for attention on a CPU',
+        help='"half": weights rounded to half precision; "int8": those of linear layers to eight bits, for attention on a CPU;'
+        ' "bfloat16": all computed in it, for many data at once on a CPU or GPU that has it',
     )
 
 

@@ -45,8 +45,8 @@ class Head:
     layout: MixedLayout | None = None
 
     def __call__(self, raw: Tensor) -> Output:
-        """Return the distributions that `raw`, (..., parameters), stands for."""
-        return self.build(raw)
+        """Return the distributions that `raw`, (..., parameters), stands for, in single precision at least."""
+        return self.build(raw.to(torch.promote_types(raw.dtype, torch.float32)))
 
     @property
     def own_scale(self) -> bool:

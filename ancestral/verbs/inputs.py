@@ -19,6 +19,7 @@ from ancestral.event import Event
 from ancestral.layers.int8 import replace_linear
 from ancestral.layers.mlp import check_choice
 from ancestral.models import registry, store
+from ancestral.models.autoregressive.base import AutoregressiveModel
 from ancestral.models.base import Model
 from ancestral.models.store import half_of
 from ancestral.zoo import find
@@ -30,8 +31,10 @@ ENCODING = {"event", "level", "vocabulary", "words"}
 """Options of data that decide what a token of text is."""
 SAMPLES = {"event", "levels", "length"}
 """Options of data that decide what a sound is."""
-WEIGHTS = ("half", "int8")
+WEIGHTS = ("half", "int8", "bfloat16")
 """Kinds of weights that a loaded model can be given in place of its own."""
+_MANY = 258
+"""Levels that bfloat16, of eight bits, cannot tell apart any more."""
 T = TypeVar("T")
 
 
@@ -63,7 +66,7 @@ def open_model(model: Named, device: str = "cpu", weights: str | None = None) ->
         model: the model or its name.
         device: where a loaded model is put; "auto" is the GPU where there is one.
         weights: "half" to round the weights of a loaded model to half precision, "int8" to round those of its linear layers to
-            eight bits; as they are where None.
+            eight bits, "bfloat16" to compute with weights and features of that type; as they are where None.
 
     Raises:
         InvalidInput: if there is no such model, its files cannot be used, there are no such weights, or its own do not fit.
@@ -88,7 +91,14 @@ def rounded(model: Model, weights: str | None) -> Model:
     if weights == "int8" and not model.plain_linear:
         able = ", ".join(name for name in registry.names() if registry.get(name).plain_linear)
         raise Unsupported(f"the weights of a {model.name} cannot be rounded: leave weights= out, or take one of {able}")
+    if weights == "bfloat16" and not (isinstance(model, AutoregressiveModel) and (model.event.levels or _MANY) < _MANY):
+        raise Unsupported(
+            f"a {model.name} of {model.event} cannot compute in bfloat16: leave weights= out, or take an autoregressive model"
+            f" of at most {_MANY - 1} levels, which that type can tell apart"
+        )
     other = copy.deepcopy(model)
+    if weights == "bfloat16":
+        return other.to(torch.bfloat16)
     if weights == "int8":
         replace_linear(other)
         return other

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ancestral.event import Event
 from ancestral.models import Model
+from ancestral.verbs.inputs import rounded
 from tests.contracts.cases import Case, all_states, contract, frequencies, generator, log_prob, repeat, standardized
 
 DRAWS = 5_000
@@ -25,6 +26,17 @@ def test_probabilities_sum_to_1(case: Case) -> None:
         with torch.no_grad():
             total = log_prob(model, x, condition).exp().sum()
         assert float(total) == pytest.approx(1.0, abs=1e-10)
+
+
+@contract(lambda case: case.exact and case.enumerable and case.autoregressive)
+def test_probabilities_of_features_in_bfloat16_sum_to_1(case: Case) -> None:
+    model = rounded(case.build(), "bfloat16")
+    x = all_states(case.event)
+    for condition in case.each_condition(len(x)):
+        with torch.no_grad():
+            nats = -log_prob(model, x, condition)
+        assert nats.dtype == torch.float32
+        assert float((-nats).double().exp().sum()) == pytest.approx(1.0, abs=1e-4)
 
 
 @contract(lambda case: case.exact and case.enumerable and case.can("sample"))

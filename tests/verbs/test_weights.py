@@ -44,6 +44,24 @@ def test_half_precision_is_that_of_a_saved_model(folder, tmp_path):
         ancestral.load(tmp_path / "large", weights="half")
 
 
+def test_bfloat16_gives_nearly_the_same_likelihoods_and_draws(tmp_path):
+    torch.manual_seed(0)
+    model = registry.create("gated-pixelcnn", Event.integers((1, 6, 6), 256), channels=16, layers=3).eval()
+    store.save(model, tmp_path / "model")
+    other = ancestral.load(tmp_path / "model", weights="bfloat16")
+    assert all(p.dtype == torch.bfloat16 for p in other.parameters())
+    x = ancestral.sample(other, 16, seed=0)
+    assert x.dtype == torch.uint8
+    ours, theirs = other.log_prob(x), model.log_prob(x)
+    assert ours.dtype == torch.float32
+    assert not torch.equal(ours, theirs)
+    torch.testing.assert_close(ours, theirs, rtol=0.01, atol=0.0)
+    steps: list[torch.Tensor] = []
+    flat = x.flatten(1)
+    other.run(other.init_state(16), lambda entry, raw: steps.append(raw) or flat[:, entry])
+    torch.testing.assert_close(torch.stack(steps, dim=1), other(x).flatten(1, 3), rtol=0.0, atol=0.1)
+
+
 def test_a_resized_model_keeps_them(folder):
     longer = ancestral.load(folder, weights="int8").resized(20)
     assert sum(isinstance(m, Int8Linear) for m in longer.modules()) == 9
@@ -51,8 +69,14 @@ def test_a_resized_model_keeps_them(folder):
 
 
 def test_what_cannot_be_is_refused(folder, tmp_path):
-    with pytest.raises(InvalidInput, match=r"no kind of weights 'int4'.*Choose one of half, int8"):
+    with pytest.raises(InvalidInput, match=r"no kind of weights 'int4'.*Choose one of half, int8, bfloat16"):
         ancestral.load(folder, weights="int4")
+    store.save(registry.create("transformer", Event.integers((4,), 300, ("time",))), tmp_path / "many")
+    with pytest.raises(Unsupported, match=r"transformer of 4.* cannot compute in bfloat16.*at most 257 levels"):
+        ancestral.load(tmp_path / "many", weights="bfloat16")
+    store.save(registry.create("vae", Event.binary((4,))), tmp_path / "vae")
+    with pytest.raises(Unsupported, match=r"vae of 4 binary.*autoregressive"):
+        ancestral.load(tmp_path / "vae", weights="bfloat16")
     rounded = ancestral.load(folder, weights="int8")
     with pytest.raises(InvalidInput, match="save the model that they were made from"):
         store.save(rounded, tmp_path / "other")

@@ -2,7 +2,7 @@
 
     python zoo/text-levels/train.py [--data NAME ...] [--levels LEVEL ...] [--models MODEL ...] [-o runs/text-levels]
 
-What is recorded is passed over, so that the work can be stopped and taken up again. Weights are not kept: two minutes each are
+What is recorded is passed over, so that the work can be stopped and taken up again. Weights are not kept: a minute each is
 enough to compare levels, and no more. The settings are the same for all; nothing is chosen by what comes out.
 """
 
@@ -35,7 +35,7 @@ MODELS: dict[str, dict[str, Any]] = {
 }
 TOKENS = 2048
 """Tokens of a batch."""
-MINUTES = 2.0
+MINUTES = 1.0
 TRAIN = {"minutes": MINUTES, "learning_rate": 3e-3, "warmup_steps": 20, "clip": 1.0, "evaluate_limit": 64, "samples": 0}
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ancestral.verbs.evaluate import Evaluation, evaluate
     from ancestral.verbs.fit import fit
     from ancestral.verbs.maps import score_map
+    from ancestral.verbs.outliers import Outliers, outliers
     from ancestral.verbs.sample import sample
     from ancestral.verbs.score import score
     from ancestral.verbs.stream import stream_log_prob
@@ -39,6 +40,7 @@ __all__ = [
     "InvalidInput",
     "Likelihood",
     "Model",
+    "Outliers",
     "Restored",
     "Run",
     "TrainConfig",
@@ -53,6 +55,7 @@ __all__ = [
     "evaluate",
     "fit",
     "load",
+    "outliers",
     "resume",
     "sample",
     "score",
@@ -71,6 +74,7 @@ _HOMES = {
     "Event": "ancestral.event",
     "Likelihood": "ancestral.likelihood",
     "Model": "ancestral.models.base",
+    "Outliers": "ancestral.verbs.outliers",
     "Restored": "ancestral.verbs.decompress",
     "Run": "ancestral.training",
     "TrainConfig": "ancestral.training",
@@ -83,6 +87,7 @@ _HOMES = {
     "evaluate": "ancestral.verbs.evaluate",
     "fit": "ancestral.verbs.fit",
     "load": "ancestral.zoo",
+    "outliers": "ancestral.verbs.outliers",
     "resume": "ancestral.training",
     "sample": "ancestral.verbs.sample",
     "score": "ancestral.verbs.score",

@@ -21,6 +21,7 @@ COMMANDS = {
     "compress": ("ancestral.cli.compress", "put data into a file without loss, in the bits that a model expects of them"),
     "decompress": ("ancestral.cli.decompress", "get them back, to the bit"),
     "score": ("ancestral.cli.score", "log-likelihood of each datum, to a table or a file"),
+    "outliers": ("ancestral.cli.outliers", "which data are unusual, with p-values calibrated on held-out inliers"),
     "compare": ("ancestral.cli.compare", "several models on one split, paired example by example"),
     "vocode": ("ancestral.cli.vocode", "draw sounds from the log-mel spectra of recordings, and compare their spectra"),
     "recognise": ("ancestral.cli.recognise", "whether a classifier of recordings tells what drawn sounds were drawn for"),

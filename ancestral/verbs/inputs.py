@@ -47,12 +47,14 @@ class Subject:
         name: what a person called it: a zoo name, a folder, a repository.
         data: name of the data it was trained on, where known.
         options: how those data were loaded.
+        training: the settings that it was trained with, where known.
     """
 
     model: Model
     name: str
     data: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
 
 
 Named = Model | Subject | str | os.PathLike[str]
@@ -80,7 +82,8 @@ def open_model(model: Named, device: str = "cpu", weights: str | None = None) ->
     recorded = config.get("data") or {}
     options = (recorded.get("record") or {}).get("options") or {}
     place = pick_device("cpu" if weights is not None and device == "auto" else device)
-    return Subject(rounded(loaded.to(place), weights), str(model), recorded.get("name"), options)
+    training = config.get("training") or {}
+    return Subject(rounded(loaded.to(place), weights), str(model), recorded.get("name"), options, training)
 
 
 def rounded(model: Model, weights: str | None) -> Model:

@@ -98,6 +98,21 @@ def image_grid(x: Tensor, event: Event, columns: int | None = None) -> "Image.Im
     return _tiled(pixels, min(n, columns or math.ceil(math.sqrt(n * h / w))))
 
 
+def captioned_grid(x: Tensor, event: Event, captions: Sequence[str], columns: int) -> "Image.Image":
+    """Return images as one picture, row by row, with a caption below each.
+
+    Args:
+        x: (n, channel, height, width).
+        event: an image event.
+        captions: of each, (n,); short ones, of about eight characters.
+        columns: images in a row.
+
+    >>> captioned_grid(torch.zeros(2, 1, 8, 8), Event.binary((1, 8, 8)), ["a", "b"], columns=2).mode
+    'L'
+    """
+    return _tiled(to_pixels(x, event), columns, captions)
+
+
 def _tiled(pixels: np.ndarray[Any, Any], columns: int, captions: Sequence[str] = ()) -> "Image.Image":
     """Return pixels, (n, height, width, 3 or 1), as one enlarged picture, with a caption below each where there are some."""
     from PIL import Image, ImageDraw, ImageFont

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 from sklearn.base import clone
+from sklearn.metrics import roc_auc_score
 from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -11,12 +12,14 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from ancestral.errors import InvalidInput
-from ancestral.sklearn import DensityEstimator
+from ancestral.sklearn import DensityEstimator, OutlierDetector
 
 SMALL = {"hidden": (16,), "components": 2}
 
 
-@parametrize_with_checks([DensityEstimator(options=SMALL, epochs=2, random_state=0)])
+@parametrize_with_checks(
+    [DensityEstimator(options=SMALL, epochs=2, random_state=0), OutlierDetector(options=SMALL, epochs=2, random_state=0)]
+)
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
 
@@ -116,3 +119,83 @@ def test_refused(changes, message):
     x = np.random.default_rng(0).normal(size=(30, 2))
     with pytest.raises((InvalidInput, TypeError), match=message):
         DensityEstimator(options=changes.pop("options", SMALL), random_state=0).set_params(**changes).fit(x)
+
+
+# Outliers
+
+
+@pytest.fixture(scope="module", params=["likelihood", "typicality", "ratio"])
+def detector(request, correlated):
+    _, train, _ = correlated
+    options = {"hidden": (32,), "components": 2}
+    return OutlierDetector(criterion=request.param, options=options, epochs=20, contamination=0.05, random_state=0).fit(train)
+
+
+def test_detector_has_the_conventions_of_scikit_learn_and_of_pyod(detector, correlated):
+    _, train, test = correlated
+    normality = detector.score_samples(train)
+    np.testing.assert_allclose(detector.offset_, np.quantile(normality, 0.05))
+    np.testing.assert_allclose(detector.decision_function(test), detector.score_samples(test) - detector.offset_)
+    assert set(detector.predict(test)) == {-1, 1}
+    assert ((detector.decision_function(test) < 0) == (detector.predict(test) == -1)).all()
+    np.testing.assert_array_equal(detector.decision_scores_, -normality)
+    np.testing.assert_array_equal(detector.labels_, detector.predict(train) == -1)
+    np.testing.assert_array_equal(detector.labels_, detector.decision_scores_ > detector.threshold_)
+    assert abs(detector.labels_.mean() - 0.05) < 0.002
+    again = clone(detector).set_params(epochs=2)
+    np.testing.assert_array_equal(again.fit_predict(train[:100]), again.predict(train[:100]))
+
+
+def test_detector_finds_rows_that_break_the_correlation(correlated):
+    law, train, test = correlated
+    detector = OutlierDetector(options={"hidden": (32,), "components": 2}, epochs=30, random_state=0).fit(train)
+    broken = np.stack((test[:, 0], 2 * train[:, 1].mean() - test[:, 1]), axis=1)  # each column as it was
+    x, y = np.concatenate((test, broken)), [0] * 500 + [1] * 500
+    assert roc_auc_score(y, -detector.score_samples(x)) > roc_auc_score(y, -law.logpdf(x)) - 0.02 > 0.6
+    assert detector.predict([[112.0, -3.8]]) == [-1]
+
+
+def test_p_values_of_inliers_are_even(detector, correlated):
+    _, _, test = correlated
+    p = detector.p_values(test)
+    assert ((p > 0) & (p <= 1)).all()
+    assert abs((p <= 0.2).mean() - 0.2) < 0.15  # 150 rows calibrate
+    far = detector.p_values([[1e3, 1e3]])
+    assert far[0] == 1 / (len(detector.estimator_.held_out_) + 1) or detector.criterion == "ratio"
+
+
+def test_held_out_rows_are_told(correlated):
+    _, train, _ = correlated
+    fitted = DensityEstimator(options=SMALL, epochs=1, random_state=0).fit(train[:100])
+    assert len(np.unique(fitted.held_out_)) == 10
+    assert len(DensityEstimator(options=SMALL, epochs=1, random_state=0).fit(train[:19]).held_out_) == 0
+
+
+def test_constant_columns_and_duplicate_rows_have_scores():
+    x = np.repeat([[1.0, 5.0], [2.0, 5.0]], 30, axis=0)
+    detector = OutlierDetector(options=SMALL, epochs=1, criterion="typicality", random_state=0).fit(x)
+    assert np.isfinite(detector.score_samples(x)).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"criterion": "complexity"}, "expected likelihood, typicality or ratio"),
+        ({"contamination": 0.0}, "share in"),
+        ({"criterion": "ratio", "noise": 2.0}, "noise is 2.0"),
+        ({"model": "gan", "options": {}}, "log_prob"),
+    ],
+)
+def test_detector_refuses(changes, message):
+    x = np.random.default_rng(0).normal(size=(30, 2))
+    with pytest.raises((InvalidInput, TypeError), match=message):
+        OutlierDetector(options=changes.pop("options", SMALL), epochs=1, random_state=0).set_params(**changes).fit(x)
+
+
+def test_p_values_need_rows_that_were_held_out():
+    x = np.random.default_rng(0).normal(size=(15, 2))
+    detector = OutlierDetector(options=SMALL, epochs=1, random_state=0).fit(x)
+    with pytest.raises(InvalidInput, match="fit at least 20 rows"):
+        detector.p_values(x)
+    with pytest.raises(ValueError, match="infinity"):
+        detector.predict([[np.inf, 0.0]])

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ancestral.verbs.decompress import Restored, decompress
     from ancestral.verbs.evaluate import Evaluation, evaluate
     from ancestral.verbs.fit import fit
+    from ancestral.verbs.latents import arithmetic, interpolate, manifold, reconstruct, traverse
     from ancestral.verbs.maps import score_map
     from ancestral.verbs.outliers import Outliers, outliers
     from ancestral.verbs.sample import sample
@@ -47,6 +48,7 @@ __all__ = [
     "Translation",
     "Unsupported",
     "__version__",
+    "arithmetic",
     "bleu",
     "compare",
     "complete",
@@ -54,8 +56,11 @@ __all__ = [
     "decompress",
     "evaluate",
     "fit",
+    "interpolate",
     "load",
+    "manifold",
     "outliers",
+    "reconstruct",
     "resume",
     "sample",
     "score",
@@ -63,6 +68,7 @@ __all__ = [
     "stream_log_prob",
     "stream_text",
     "translate",
+    "traverse",
 ]
 
 _HOMES = {
@@ -79,6 +85,7 @@ _HOMES = {
     "Run": "ancestral.training",
     "TrainConfig": "ancestral.training",
     "Translation": "ancestral.verbs.translate",
+    "arithmetic": "ancestral.verbs.latents",
     "bleu": "ancestral.verbs.translate",
     "compare": "ancestral.verbs.compare",
     "complete": "ancestral.verbs.complete",
@@ -86,8 +93,11 @@ _HOMES = {
     "decompress": "ancestral.verbs.decompress",
     "evaluate": "ancestral.verbs.evaluate",
     "fit": "ancestral.verbs.fit",
+    "interpolate": "ancestral.verbs.latents",
     "load": "ancestral.zoo",
+    "manifold": "ancestral.verbs.latents",
     "outliers": "ancestral.verbs.outliers",
+    "reconstruct": "ancestral.verbs.latents",
     "resume": "ancestral.training",
     "sample": "ancestral.verbs.sample",
     "score": "ancestral.verbs.score",
@@ -95,6 +105,7 @@ _HOMES = {
     "stream_log_prob": "ancestral.verbs.stream",
     "stream_text": "ancestral.verbs.writing",
     "translate": "ancestral.verbs.translate",
+    "traverse": "ancestral.verbs.latents",
 }
 
 

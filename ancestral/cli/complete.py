@@ -3,21 +3,16 @@
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from jsonargparse import Namespace
-
-from ancestral.cli.parsing import add_data, add_verb, arguments, given, make_parser, parse, print_json, print_table
+from ancestral.cli.parsing import add_data, add_verb, arguments, make_parser, open_some, parse, print_json, print_table
 from ancestral.errors import InvalidInput
 from ancestral.files import check_writable
 from ancestral.verbs.complete import Completion, complete
 from ancestral.verbs.completion_files import FILES, save
-from ancestral.verbs.inputs import Subject, batches, check_counts, find_image_files, open_data, open_model, read_images
+from ancestral.verbs.inputs import open_model
 from ancestral.verbs.observed import PARTS, SEQUENCE_PARTS
 from ancestral.verbs.score import check_suffix
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 DESCRIPTION = """Draw the part of each datum that was not observed, given the part that was, and write a picture: what was
 given, the completions with their log-likelihoods, and the truth where it is known.
@@ -54,7 +49,8 @@ def run(argv: Sequence[str]) -> int:
     check_suffix(output, FILES)
     check_writable(output)
     subject = open_model(config.model, config.get("device", "auto"))
-    x, condition, truth, names = _open(config, subject)
+    x, condition, names, files = open_some(config, subject, LIMIT)
+    truth = None if files else x.cpu()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         done = complete(
@@ -71,21 +67,6 @@ def run(argv: Sequence[str]) -> int:
     _print(done, names, as_json=bool(config.get("json")))
     print(f"wrote {done.x.shape[1]} completions of {len(names)} data ({done.kind}) to {output}", file=sys.stderr)
     return 0
-
-
-def _open(config: Namespace, subject: Subject) -> "tuple[Tensor, Tensor | None, Tensor | None, list[str]]":
-    """Return data, their conditions, the same data where they are the truth, and a name for each."""
-    sources = config.get("sources") or []
-    images = find_image_files(sources)
-    if images:
-        return read_images(images, subject.model.event), None, None, [str(path) for path in images]
-    options = given(config.get("data"))
-    name = options.pop("name", None)
-    split = open_data(sources[0] if sources else name, subject, options).split(config.get("split", "test"))
-    limit = config.get("limit", LIMIT)
-    check_counts(limit=limit)
-    _, x, condition = next(batches(split, subject.model, batch_size=limit, limit=limit, seed=config.get("seed", 0)))
-    return x, condition, x.cpu(), [str(i) for i in range(len(x))]
 
 
 def _print(done: Completion, names: list[str], *, as_json: bool) -> None:

@@ -19,6 +19,8 @@ from rich.table import Table
 from ancestral.errors import InvalidInput, near_matches
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ancestral.data import Data
     from ancestral.verbs.inputs import Subject
 
@@ -76,6 +78,32 @@ def open_subject(config: Namespace) -> tuple["Subject", "Data"]:
     options = given(config.get("data"))
     name = options.pop("name", None)
     return subject, open_data(config.get("source") or name, subject, options)
+
+
+def open_some(config: Namespace, subject: "Subject", limit: int) -> "tuple[Tensor, Tensor | None, list[str], bool]":
+    """Return the data that a command's `sources` name: images of files and folders, or the first data of a split.
+
+    Args:
+        config: what was parsed: sources, split, limit, seed and the options of data.
+        subject: the model.
+        limit: data of a split that are read where no number is given.
+
+    Returns:
+        The data, their conditions, a name for each, and whether they are images of files.
+    """
+    from ancestral.verbs.inputs import batches, check_counts, find_image_files, open_data, read_images
+
+    sources = config.get("sources") or []
+    images = find_image_files(sources)
+    if images:
+        return read_images(images, subject.model.event), None, [str(path) for path in images], True
+    options = given(config.get("data"))
+    name = options.pop("name", None)
+    split = open_data(sources[0] if sources else name, subject, options).split(config.get("split", "test"))
+    limit = config.get("limit", limit)
+    check_counts(limit=limit)
+    _, x, condition = next(batches(split, subject.model, batch_size=limit, limit=limit, seed=config.get("seed", 0)))
+    return x, condition, [str(i) for i in range(len(x))], False
 
 
 def add_verb(parser: ArgumentParser, verb: Callable[..., Any], skip: set[str]) -> None:

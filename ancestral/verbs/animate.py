@@ -84,7 +84,7 @@ class Recorder:
         check_animation(path)
         images = self.images()
         with replacing(path) as temporary:
-            (_save_gif if Path(path).suffix.lower() == ".gif" else _save_mp4)(images, temporary)
+            (save_gif if Path(path).suffix.lower() == ".gif" else _save_mp4)(images, temporary)
 
 
 def check_animation(path: Path | str) -> None:
@@ -104,7 +104,8 @@ def check_animation(path: Path | str) -> None:
         )
 
 
-def _save_gif(images: "list[Image.Image]", path: Path) -> None:
+def save_gif(images: "list[Image.Image]", path: Path) -> None:
+    """Write pictures as a .gif that holds the last one for a while before it begins again."""
     each = round(1000 * SECONDS / len(images))
     durations = [each] * (len(images) - 1) + [round(1000 * HOLD)]
     images[0].save(path, save_all=True, append_images=images[1:], duration=durations, loop=0)

@@ -1,0 +1,38 @@
+"""`ancestral traverse`."""
+
+import sys
+from collections.abc import Sequence
+
+from ancestral.cli.parsing import add_data, add_verb, arguments, given, make_parser, parse
+from ancestral.files import check_writable
+from ancestral.verbs.codes import open_coder
+from ancestral.verbs.inputs import open_data, open_model
+from ancestral.verbs.latent_pictures import FILES, save_grid
+from ancestral.verbs.latents import traverse
+from ancestral.verbs.score import check_suffix
+
+DESCRIPTION = """Draw data decoded as one latent goes from three standard deviations below its mean to three above: a row
+for each datum, or, without --latent, for the first datum a row for each of the latents that vary most.
+
+MODEL is a run directory, a zoo name or a hub repository."""
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run the command."""
+    parser = make_parser("traverse", "MODEL [--latent K] [options]", DESCRIPTION)
+    parser.add_argument("model", type=str, metavar="MODEL", help="run directory, zoo name or hub repository")
+    parser.add_argument("-o", "--output", type=str, default="traverse.png", help=f"file to write: {', '.join(FILES)}")
+    add_verb(parser, traverse, skip={"model", "data"})
+    add_data(parser, "what the codes are looked at of")
+    config = parse(parser, argv)
+    output = config.get("output", "traverse.png")
+    check_suffix(output, FILES)
+    check_writable(output)
+    subject = open_coder(open_model(config.model, config.get("device", "auto")))
+    options = given(config.get("data"))
+    data = open_data(options.pop("name", None), subject, options)
+    found = traverse(subject, data=data, **{k: v for k, v in arguments(config, traverse).items() if k != "progress"})
+    save_grid(found.x, subject.model.event, output)
+    latents = ", ".join(map(str, dict.fromkeys(found.latents)))
+    print(f"wrote {len(found.x)} rows of latent {latents} to {output}", file=sys.stderr)
+    return 0

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ancestral.verbs.complete import CollapseWarning, Completion, complete
     from ancestral.verbs.compress import Compressed, compress
     from ancestral.verbs.decompress import Restored, decompress
+    from ancestral.verbs.disentangle import Disentanglement, disentangle
     from ancestral.verbs.evaluate import Evaluation, evaluate
     from ancestral.verbs.fit import fit
     from ancestral.verbs.latents import arithmetic, interpolate, manifold, reconstruct, traverse
@@ -36,6 +37,7 @@ __all__ = [
     "Comparison",
     "Completion",
     "Compressed",
+    "Disentanglement",
     "Evaluation",
     "Event",
     "InvalidInput",
@@ -54,6 +56,7 @@ __all__ = [
     "complete",
     "compress",
     "decompress",
+    "disentangle",
     "evaluate",
     "fit",
     "interpolate",
@@ -76,6 +79,7 @@ _HOMES = {
     "Comparison": "ancestral.verbs.compare",
     "Completion": "ancestral.verbs.complete",
     "Compressed": "ancestral.verbs.compress",
+    "Disentanglement": "ancestral.verbs.disentangle",
     "Evaluation": "ancestral.verbs.evaluate",
     "Event": "ancestral.event",
     "Likelihood": "ancestral.likelihood",
@@ -91,6 +95,7 @@ _HOMES = {
     "complete": "ancestral.verbs.complete",
     "compress": "ancestral.verbs.compress",
     "decompress": "ancestral.verbs.decompress",
+    "disentangle": "ancestral.verbs.disentangle",
     "evaluate": "ancestral.verbs.evaluate",
     "fit": "ancestral.verbs.fit",
     "interpolate": "ancestral.verbs.latents",

@@ -11,6 +11,7 @@ from ancestral.data.readers import (
     multi30k,
     penn_treebank,
     pictures,
+    shapes,
     spoken_digits,
     tinyshakespeare,
 )
@@ -77,6 +78,13 @@ KNOWN: tuple[Known, ...] = (
         "scikit-learn's handwritten digits, 8x8, embedded; a fixed random split; condition: label",
         "1x8x8 17 levels",
         digits,
+    ),
+    Known(
+        "shapes",
+        "squares, ellipses and hearts of known factors, rendered here as dSprites are; a fixed random split; condition: shape,"
+        " scale, rotation, x, y",
+        "1x32x32 binary",
+        shapes,
     ),
     Known(
         "mnist",

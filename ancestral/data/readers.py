@@ -14,6 +14,7 @@ from ancestral.data.files import parquet_rows, read_path, root
 from ancestral.data.hub import hub_rows
 from ancestral.data.material import Columns, Material, Options
 from ancestral.data.pairs import LANGUAGES, Pairs, pairs_of_rows
+from ancestral.data.shapes import FACTORS, render_shapes
 from ancestral.data.text_files import Span, Text, read_text, text_of_rows
 from ancestral.errors import InvalidInput
 
@@ -82,6 +83,20 @@ def digits(known: Known, options: Options) -> Material:
     x = {"train": digits.images.astype(np.uint8)[:, None]}
     record = {"source": "sklearn.datasets.load_digits"}
     return Material(known.name, x, column=column, levels=17, held={"validation": 200, "test": 300}, record=record)
+
+
+def shapes(known: Known, options: Options) -> Material:
+    """Return pictures of shapes with their factors, rendered here."""
+    pictures, factors = render_shapes()
+
+    def column(name: str) -> Columns:
+        if name not in factors:
+            raise InvalidInput(f"shapes has no column {name!r} for condition=. It has: {', '.join(factors)}")
+        return {"train": factors[name]}, list(FACTORS[name])
+
+    held = {"validation": 300, "test": 500}
+    record = {"source": "ancestral.data.shapes.render_shapes"}
+    return Material(known.name, {"train": pictures}, column=column, levels=2, held=held, record=record)
 
 
 def binarized_mnist(known: Known, options: Options) -> Material:

@@ -263,11 +263,13 @@ def arithmetic(
     counts = dict.fromkeys(wanted, 0)
     for indices in torch.arange(min(len(part), limit or len(part))).split(auto_batch_size(coder.event)):
         x, y = part.batch(indices, torch.Generator().manual_seed(0))
-        for label in wanted if y is not None else ():
-            rows = y == label
-            if bool(rows.any()):
+        if y is None:
+            raise InvalidInput(f"the split {split!r} of {data.name} has no labels: name another")
+        for label in wanted:
+            rows = torch.nonzero(y == label)[:, 0]
+            if len(rows):
                 sums[label] += encoded(coder, x[rows], y[rows] if coder.condition is not None else None).double().sum(0)
-                counts[label] += int(rows.sum())
+                counts[label] += len(rows)
     empty = [names[label] for label in wanted if counts[label] == 0]
     if empty:
         raise InvalidInput(f"{data.name} has no datum of class {', '.join(empty)} in its {split} split: choose other groups")

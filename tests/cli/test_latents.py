@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -106,3 +108,14 @@ def test_refused(vae, digits_run, capsys):
         line = capsys.readouterr().err
         assert message in line
         assert line.count("\n") == 1
+
+
+def test_disentangle_prints_a_table_and_json(here, capsys):
+    save(create("vae", load("shapes").event, latent=2, hidden=(4,)), here / "shapes-vae")
+    assert main(["disentangle", "shapes-vae", "shapes", "--limit", "100", "--factors", "shape,x"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("2 latents, 100 data (shapes); disentanglement 0.")
+    assert lines[2].split() == ["factor", "gap", "completeness", "informativeness"]
+    assert [line.split()[0] for line in lines[3:]] == ["shape", "x", "mean"]
+    assert main(["disentangle", "shapes-vae", "shapes", "--limit", "100", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["importance"][0]) == 5

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ancestral.verbs.latents import arithmetic, interpolate, manifold, reconstruct, traverse
     from ancestral.verbs.maps import score_map
     from ancestral.verbs.outliers import Outliers, outliers
+    from ancestral.verbs.probe import Probe, probe
     from ancestral.verbs.sample import sample
     from ancestral.verbs.score import score
     from ancestral.verbs.stream import stream_log_prob
@@ -44,6 +45,7 @@ __all__ = [
     "Likelihood",
     "Model",
     "Outliers",
+    "Probe",
     "Restored",
     "Run",
     "TrainConfig",
@@ -63,6 +65,7 @@ __all__ = [
     "load",
     "manifold",
     "outliers",
+    "probe",
     "reconstruct",
     "resume",
     "sample",
@@ -85,6 +88,7 @@ _HOMES = {
     "Likelihood": "ancestral.likelihood",
     "Model": "ancestral.models.base",
     "Outliers": "ancestral.verbs.outliers",
+    "Probe": "ancestral.verbs.probe",
     "Restored": "ancestral.verbs.decompress",
     "Run": "ancestral.training",
     "TrainConfig": "ancestral.training",
@@ -102,6 +106,7 @@ _HOMES = {
     "load": "ancestral.zoo",
     "manifold": "ancestral.verbs.latents",
     "outliers": "ancestral.verbs.outliers",
+    "probe": "ancestral.verbs.probe",
     "reconstruct": "ancestral.verbs.latents",
     "resume": "ancestral.training",
     "sample": "ancestral.verbs.sample",

@@ -28,6 +28,7 @@ COMMANDS = {
     "arithmetic": ("ancestral.cli.arithmetic", "what sums of the mean codes of classes are decoded to"),
     "traverse": ("ancestral.cli.traverse", "data decoded as one latent at a time is changed"),
     "disentangle": ("ancestral.cli.disentangle", "whether each latent stands for one factor of the data"),
+    "probe": ("ancestral.cli.probe", "how well a linear classifier on codes does with few labels"),
     "compare": ("ancestral.cli.compare", "several models on one split, paired example by example"),
     "vocode": ("ancestral.cli.vocode", "draw sounds from the log-mel spectra of recordings, and compare their spectra"),
     "recognise": ("ancestral.cli.recognise", "whether a classifier of recordings tells what drawn sounds were drawn for"),

@@ -94,9 +94,9 @@ def shapes(known: Known, options: Options) -> Material:
             raise InvalidInput(f"shapes has no column {name!r} for condition=. It has: {', '.join(factors)}")
         return {"train": factors[name]}, list(FACTORS[name])
 
-    held = {"validation": 300, "test": 500}
+    x, held = {"train": pictures}, {"validation": 300.0, "test": 500.0}
     record = {"source": "ancestral.data.shapes.render_shapes"}
-    return Material(known.name, {"train": pictures}, column=column, levels=2, held=held, record=record)
+    return Material(known.name, x, column=column, levels=2, held=held, record=record)
 
 
 def binarized_mnist(known: Known, options: Options) -> Material:

@@ -1,0 +1,66 @@
+"""`ancestral probe`."""
+
+import sys
+from collections.abc import Sequence
+
+from ancestral.cli.parsing import (
+    add_data,
+    add_subject,
+    add_verb,
+    arguments,
+    given,
+    make_parser,
+    parse,
+    print_json,
+    print_table,
+)
+from ancestral.files import check_writable
+from ancestral.verbs.inputs import open_data, open_model
+from ancestral.verbs.pictures import save_figure
+from ancestral.verbs.probe import probe, probe_plot
+from ancestral.verbs.score import check_suffix
+
+DESCRIPTION = """Say how often logistic regression on the codes of few labelled data is right, beside the same on the data
+themselves and on as many principal components.
+
+MODEL is a run directory, a zoo name or a hub repository, of a model without a condition."""
+PICTURES = (".png", ".pdf", ".svg")
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run the command."""
+    parser = make_parser("probe", "MODEL [DATA] [options]", DESCRIPTION)
+    add_subject(parser)
+    parser.add_argument("-o", "--output", type=str, help=f"plot to write: {', '.join(PICTURES)}")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    add_verb(parser, probe, skip={"model", "data"})
+    add_data(parser, "the same as DATA")
+    config = parse(parser, argv)
+    if config.get("output"):
+        check_suffix(config.output, PICTURES)
+        check_writable(config.output)
+    subject = open_model(config.model, config.get("device", "auto"))
+    options = given(config.get("data"))
+    name = config.get("source") or options.pop("name", None)
+    if subject.model.condition is None:
+        options.setdefault("condition", config.get("by", "label"))
+    data = open_data(name, subject, options)
+    found = probe(subject, data, **{k: v for k, v in arguments(config, probe).items() if k != "progress"})
+    if config.get("output"):
+        save_figure(probe_plot(found), config.output)
+    if config.get("json"):
+        print_json(found.to_json())
+    else:
+        print(f"{found.count} data ({found.data}, {found.split} split); means of {found.repeats} draws of the labels\n")
+        rows = [
+            (str(r["features"]), str(r["labels"]), _percent(r["accuracy"], r["standard_error"]))
+            for r in found.to_json()["probe"]
+        ]
+        print_table(("features", "labels", "accuracy"), rows, ("labels", "accuracy"))
+    if config.get("output"):
+        print(f"wrote the plot to {config.output}", file=sys.stderr)
+    return 0
+
+
+def _percent(value: float, error: float | None) -> str:
+    return f"{value:.1%}" + ("" if error is None else f" ± {error:.1%}")

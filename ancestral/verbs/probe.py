@@ -1,0 +1,165 @@
+"""Probes: how well a linear classifier on codes does with few labels, beside raw data and principal components."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ancestral.data import Data
+from ancestral.errors import InvalidInput
+from ancestral.verbs.codes import encoded
+from ancestral.verbs.inputs import Named, check_counts, open_data, open_model
+
+if TYPE_CHECKING:
+    import pandas
+    from matplotlib.figure import Figure
+
+LABELS = (10, 30, 100, 300, 1000)
+"""Numbers of labels where none are given."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Accuracies of a linear classifier by features and number of labels.
+
+    Args:
+        table: columns features (data, PCA, and the model's name), labels, accuracy (mean over the draws of the labels) and
+            standard_error (over them; None where there is one draw).
+        data: name of the data.
+        split: the split that accuracies are of.
+        count: data of it.
+        repeats: draws of the labels.
+    """
+
+    table: "pandas.DataFrame"
+    data: str
+    split: str
+    count: int
+    repeats: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the probe as JSON-able values."""
+        rows = self.table.astype(object).where(self.table.notna(), None).to_dict("records")
+        return {"data": self.data, "split": self.split, "count": self.count, "repeats": self.repeats, "probe": rows}
+
+
+def probe(
+    model: Named,
+    data: Data | str | None = None,
+    labels: Sequence[int] = LABELS,
+    *,
+    by: str = "label",
+    split: str = "test",
+    repeats: int = 3,
+    limit: int | None = None,
+    seed: int = 0,
+) -> Probe:
+    """Train logistic regression on the codes of few labelled data, on the data themselves and on as many principal components.
+
+    Features are standardized by their mean and deviation over the labelled data. The components are of all of train, which
+    the model was trained on, too, without labels. Each number of labels is drawn `repeats` times, evenly over the classes as
+    far as it goes.
+
+    Args:
+        model: an unconditional model with `encode`, or its zoo name, run directory or hub repository.
+        data: labelled data, their name or path; what the model was trained on where None.
+        labels: numbers of labelled data, of train.
+        by: the column that tells the label.
+        split: name of the split that accuracies are of.
+        repeats: draws of the labels.
+        limit: data used, the first ones of each split; all where None.
+        seed: seed of the draws.
+
+    Raises:
+        Unsupported: if the model has no `encode`.
+        InvalidInput: if the model has a condition, the data have no labels, or not so many.
+
+    References:
+        Semi-supervised Learning with Deep Generative Models (Kingma et al., 2014), https://arxiv.org/abs/1406.5298, of which
+        this is the model M1, with a linear classifier.
+    """
+    import pandas
+    from sklearn.decomposition import PCA
+
+    check_counts(repeats=repeats, limit=limit)
+    subject = open_model(model)
+    coder = subject.model
+    if not coder.can("encode"):
+        coder.encode(torch.empty(0))  # raises, and says which models can
+    if coder.condition is not None:
+        raise InvalidInput(f"{subject.name} is given {coder.condition}: probe a model without a condition")
+    data = open_data(data, subject, {"condition": by})
+    if data.condition is None or data.condition.levels is None or data.condition.shape != ():
+        raise InvalidInput(
+            f"a probe is of data with one label each, {data.name} has {data.condition or 'none'}: name a column"
+        )
+    (x, y), (others, truth) = (_labelled(data, name, limit) for name in ("train", split))
+    if not labels or min(labels) < 2 or max(labels) > len(x):
+        raise InvalidInput(f"labels are {list(labels)}, expected numbers from 2 to {len(x)}, the data of train")
+    plain, of_others = (v.flatten(1).double().numpy() for v in (x, others))
+    codes, codes_of_others = (encoded(coder, v, None).double().numpy() for v in (x, others))
+    with np.errstate(invalid="ignore"):  # shares of the variance, where there is none
+        components = PCA(min(codes.shape[1], *plain.shape), random_state=seed).fit(plain)
+    features = {
+        "data": (plain, of_others),
+        "PCA": (components.transform(plain), components.transform(of_others)),
+        subject.name: (codes, codes_of_others),
+    }
+    random = np.random.default_rng(seed)
+    draws = {n: [_spread(y, n, random) for _ in range(repeats)] for n in labels}
+    rows = []
+    for name, (z, held) in features.items():
+        for n in labels:
+            right = np.array([_accuracy(z[chosen], y[chosen], held, truth) for chosen in draws[n]])
+            error = float(right.std(ddof=1) / np.sqrt(repeats)) if repeats > 1 else None
+            rows.append({"features": name, "labels": n, "accuracy": float(right.mean()), "standard_error": error})
+    return Probe(pandas.DataFrame(rows), data.name, split, len(truth), repeats)
+
+
+def probe_plot(found: Probe) -> "Figure":
+    """Return the accuracies over the number of labels, a line for each kind of features."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+    axes = figure.subplots()
+    for name, rows in found.table.groupby("features", sort=False):
+        axes.errorbar(
+            rows["labels"], rows["accuracy"], rows["standard_error"].astype(float), label=str(name), marker="o", capsize=2
+        )
+    axes.set(xscale="log", xlabel="labelled data", ylabel=f"accuracy on the {found.split} split of {found.data}")
+    axes.legend()
+    axes.grid(alpha=0.3)
+    return figure
+
+
+def _labelled(data: Data, split: str, limit: int | None) -> "tuple[torch.Tensor, NDArray[np.int64]]":
+    part = data.split(split)
+    x, y = part.batch(torch.arange(min(len(part), limit or len(part))), torch.Generator().manual_seed(0))
+    if y is None:
+        raise InvalidInput(f"the split {split!r} of {data.name} has no labels: name another")
+    return x, y.long().numpy()
+
+
+def _spread(y: NDArray[np.int64], n: int, random: np.random.Generator) -> NDArray[np.int64]:
+    """Return `n` rows drawn at random, class after class in turn, so that few labels miss no class."""
+    order = random.permutation(len(y))
+    turn = np.empty(len(y), np.int64)  # the how-manieth of its class a row is
+    for label in np.unique(y):
+        rows = order[y[order] == label]
+        turn[rows] = np.arange(len(rows))
+    return order[np.argsort(turn[order], kind="stable")][:n]
+
+
+def _accuracy(z: NDArray[Any], y: NDArray[Any], held: NDArray[Any], truth: NDArray[Any]) -> float:
+    """Return the share of held-out data that logistic regression on some labelled ones tells right."""
+    from sklearn.linear_model import LogisticRegression
+
+    if len(np.unique(y)) < 2:
+        return float((truth == y[0]).mean())
+    mean, spread = z.mean(0), z.std(0)
+    spread = np.where(spread > 1e-12, spread, 1.0)
+    model = LogisticRegression(max_iter=300, tol=1e-3).fit((z - mean) / spread, y)
+    return float(model.score((held - mean) / spread, truth))

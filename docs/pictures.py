@@ -27,6 +27,7 @@ from ancestral.models.base import Model
 from ancestral.training import TrainConfig, create_model, fit
 from ancestral.verbs import pictures
 from ancestral.verbs.completion_files import save
+from ancestral.verbs.latent_pictures import save_grid
 from ancestral.verbs.translate import draw_attention
 
 ASSETS = Path(__file__).resolve().parent / "assets"
@@ -190,6 +191,14 @@ def text_levels() -> None:
     print("docs/assets/text-levels.png")
 
 
+def manifold() -> None:
+    """Write the decoded plane of a VAE with two latents."""
+    model = trained("vae", Picture("digits", options={"latent": 2, "hidden": (200, 200)}, training={"epochs": 60}))
+    plane = ancestral.manifold(model, 16)
+    save_grid(plane.x, model.event, ASSETS / "manifold.png")
+    print(f"docs/assets/manifold.png: {plane.axes}")
+
+
 FACES = "frey-gated-pixelcnn"
 """The model that completes faces."""
 OTHERS = {
@@ -197,6 +206,7 @@ OTHERS = {
     "completions": completions,
     "completions-faces": faces,
     "text-levels": text_levels,
+    "manifold": manifold,
     "models/transformer-mt": functools.partial(attention, "transformer-mt"),
     "models/conv-s2s": functools.partial(attention, "conv-s2s"),
     "models/wavenet-gap": gaps,

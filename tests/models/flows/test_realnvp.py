@@ -140,7 +140,7 @@ def test_learns_digits_of_three_patterns() -> None:
 def test_bad_options_are_refused() -> None:
     vector, image = Event.real((4,)), Event.binary((1, 4, 4))
     for event, options, match in (
-        (Event.real((1,)), {}, "at least 2 entries"),
+        (Event.real((1,)), {}, "2 entries or more"),
         (vector, {"network": "conv"}, "conv takes images"),
         (vector, {"network": "cnn"}, "no network 'cnn'"),
         (vector, {"norm": "batch"}, "no norm 'batch'"),

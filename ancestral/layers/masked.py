@@ -1,10 +1,17 @@
 """Linear layers with some connections left out, so that an output sees only what comes before it."""
 
+import itertools
 import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from ancestral.event import Event
+from ancestral.layers.condition import ConditionEmbedding
+from ancestral.layers.mlp import ACTIVATIONS, check_choice, check_sizes
 
 
 def mask_by_degree(outputs: Tensor, inputs: Tensor, strict: bool = False) -> Tensor:
@@ -62,3 +69,176 @@ class MaskedLinear(nn.Module):
             mask: (outputs, inputs).
         """
         return F.linear(x, self.masked_weight(mask).flatten(0, 1), self.bias.flatten())
+
+
+class MaskedUnits(NamedTuple):
+    """A layer of a masked network, ready for steps.
+
+    Args:
+        weight: masked weights, (units, inputs).
+        bias: with what the condition adds, (units, batch), or (units, 1).
+        degrees: what each unit sees: so many entries, (units,).
+    """
+
+    weight: Tensor
+    bias: Tensor
+    degrees: Tensor
+
+
+class MaskedSteps:
+    r"""A masked network entry by entry: each unit is computed once, at the step at which the last entry it sees is known.
+
+    Units are put into the order of their degrees, so that what a step computes, and what it computes it from, are slices. All
+    steps together cost no more than one pass, where a pass for each entry would cost as many. Tensors have the batch as their
+    last axis.
+
+    Args:
+        entries: number of entries, and of steps.
+        layers: the hidden layers, the first one first.
+        readout: masked weights of the output, (entries, values, units of the last layer).
+        bias: of the output, (entries, values, batch), or (entries, values, 1).
+        activation: f, elementwise.
+        batch: number of data.
+        residual: whether hidden layers after the first are added to the layer before.
+        differentiable: keep what gradients need: memory is then not written in place but grows, which takes more time.
+
+    >>> network = MaskedMLP(3, (8,), 2)
+    >>> x = torch.randn(5, 3)
+    >>> steps = network.steps(5)
+    >>> raw = torch.stack([steps.advance(x.T[:t], t, t).T for t in range(3)], dim=1)
+    >>> torch.allclose(raw, network(x), atol=1e-6)
+    True
+    """
+
+    def __init__(
+        self,
+        entries: int,
+        layers: Sequence[MaskedUnits],
+        readout: Tensor,
+        bias: Tensor,
+        activation: Callable[[Tensor], Tensor],
+        batch: int,
+        *,
+        residual: bool = False,
+        differentiable: bool = False,
+    ) -> None:
+        self.bias, self.activation, self.residual, self.differentiable = bias, activation, residual, differentiable
+        self.weights: list[Tensor] = []
+        self.biases: list[Tensor] = []
+        self.known: list[list[int]] = []  # of each layer: units of degree at most t, at step t
+        self.hidden: list[Tensor] = []
+        """What was computed so far, (units, batch) for each layer; without gradients it is only written in place."""
+        below: Tensor | None = None
+        for weight, layer_bias, degrees in layers:
+            order = degrees.argsort(stable=True)
+            weight = weight.index_select(0, order)
+            self.weights.append(weight if below is None else weight.index_select(1, below))
+            self.biases.append(layer_bias.index_select(0, order))
+            self.known.append(torch.bincount(degrees, minlength=entries + 1).cumsum(0).tolist())
+            self.hidden.append(weight.new_zeros(len(weight), batch))
+            below = order
+        self.readout = readout if below is None else readout.index_select(2, below)
+
+    def advance(self, v: Tensor, t: int, entry: int) -> Tensor:
+        """Compute the units that see `t` entries, and return the outputs of the entry that comes next, (values, batch).
+
+        Args:
+            v: network input, (m, batch): the first m inputs of the first layer. Those that are not known yet may hold
+                anything finite, or be left out.
+            t: entries that are known; one more at each call.
+            entry: the entry that comes next.
+        """
+        below = v
+        for i, known in enumerate(self.known):
+            first, last = known[t - 1] if t else 0, known[t]
+            if last > first:
+                a = torch.addmm(self.biases[i][first:last], self.weights[i][first:last, : len(below)], below)
+                out = self.activation(a)
+                if self.residual and i > 0:
+                    out = out + below[first:last]
+                if self.differentiable:
+                    self.hidden[i] = torch.cat((self.hidden[i][:first], out))
+                else:
+                    self.hidden[i][first:last] = out
+            below = self.hidden[i][:last]
+        return torch.addmm(self.bias[entry], self.readout[entry][:, : len(below)], below)
+
+
+class MaskedMLP(nn.Module):
+    r"""h_l = f(b_l + (W_l * M_l) h_{l-1}), h_0 = x, and the values of output d are rows of c + (V * M) h_L: they see x_{<d}.
+
+    A unit of degree m sees the first m entries; the degrees of each layer are spread evenly. The condition is added inside the
+    first f; with one, some units see nothing else.
+
+    Args:
+        entries: entries of x.
+        hidden: units of each hidden layer; none makes the network linear.
+        values: outputs for each entry.
+        activation: f, one of `ACTIVATIONS`.
+        condition: the condition's event, or None.
+
+    Raises:
+        InvalidInput: for an unknown activation or a size below 1.
+
+    References:
+        MADE: Masked Autoencoder for Distribution Estimation (Germain et al., 2015), https://arxiv.org/abs/1502.03509.
+
+    >>> MaskedMLP(3, (8, 8), 2)(torch.zeros(5, 3)).shape
+    torch.Size([5, 3, 2])
+    """
+
+    def __init__(
+        self,
+        entries: int,
+        hidden: Sequence[int],
+        values: int,
+        activation: str = "relu",
+        condition: Event | None = None,
+    ) -> None:
+        super().__init__()
+        check_choice("activation", activation, tuple(ACTIVATIONS))
+        check_sizes("a network", (entries, *hidden, values))
+        self.entries, self.values = entries, values
+        self.activation = ACTIVATIONS[activation]
+        self.layers = nn.ModuleList(MaskedLinear(m, n) for m, n in itertools.pairwise((entries, *hidden)))
+        self.output = MaskedLinear((entries, *hidden)[-1], entries, values)
+        self.embedding = ConditionEmbedding(condition, (*hidden, entries * values)[0]) if condition is not None else None
+        lowest = 1 if condition is None else 0
+        places = torch.arange(1, entries + 1)
+        self.degrees = [places] + [lowest + torch.arange(n) * max(entries - lowest, 1) // n for n in hidden]
+        # Made from the arguments: not part of the saved state.
+        for i, (below, above) in enumerate(itertools.pairwise(self.degrees)):
+            self.register_buffer(f"mask_{i}", mask_by_degree(above, below), persistent=False)
+        self.register_buffer("readout", mask_by_degree(places, self.degrees[-1], strict=True), persistent=False)
+
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Return the outputs, (batch, entries, values), for x, (batch, entries), and the condition."""
+        added = self.embedding(condition) if self.embedding is not None and condition is not None else None
+        h = x
+        for i, layer in enumerate(self.layers):
+            a: Tensor = layer(h, self.get_buffer(f"mask_{i}"))  # (b, hidden[i])
+            h = self.activation(a + added if added is not None and i == 0 else a)
+        y: Tensor = self.output(h, self.get_buffer("readout"))  # (b, entries * values)
+        if added is not None and not self.layers:
+            y = y + added
+        return y.view(-1, self.entries, self.values)
+
+    def steps(self, batch: int, condition: Tensor | None = None, differentiable: bool = False) -> MaskedSteps:
+        """Return the same network entry by entry.
+
+        Args:
+            batch: number of data.
+            condition: (batch, *condition.shape), where there is one.
+            differentiable: as in `MaskedSteps`.
+        """
+        added = self.embedding(condition).T if self.embedding is not None and condition is not None else None
+        units = []
+        for i, layer in enumerate(cast(list[MaskedLinear], list(self.layers))):
+            bias = layer.bias + added if added is not None and i == 0 else layer.bias  # (units, batch or 1)
+            degrees = self.degrees[i + 1].to(bias.device)
+            units.append(MaskedUnits(layer.masked_weight(self.get_buffer(f"mask_{i}"))[:, 0], bias, degrees))
+        bias = self.output.bias[..., None]  # (entries, values, 1)
+        if added is not None and not units:
+            bias = bias + added.view(self.entries, self.values, -1)
+        readout = self.output.masked_weight(self.get_buffer("readout"))
+        return MaskedSteps(self.entries, units, readout, bias, self.activation, batch, differentiable=differentiable)

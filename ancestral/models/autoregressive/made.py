@@ -12,7 +12,7 @@ from ancestral.distributions import make_head
 from ancestral.errors import InvalidInput
 from ancestral.event import Event
 from ancestral.layers.condition import ConditionEmbedding
-from ancestral.layers.masked import MaskedLinear, mask_by_degree
+from ancestral.layers.masked import MaskedLinear, MaskedSteps, MaskedUnits, mask_by_degree
 from ancestral.layers.mlp import ACTIVATIONS, check_choice, check_sizes
 from ancestral.models.autoregressive.ensemble import Ensemble
 from ancestral.models.autoregressive.state import State
@@ -244,32 +244,26 @@ class MADE(Ensemble):
         masks = self._make_masks(degrees)
         n, numel = state.x.shape
         layers = [cast(MaskedLinear, layer) for layer in self.layers]
-        weights = [layer.masked_weight(mask)[:, 0] for layer, mask in zip(layers, masks[: len(layers)], strict=True)]
-        embedded = self._embed(state.condition) or [state.x.new_zeros(1)] * (len(weights) + 1)
-        state.cache["weights"] = weights
-        state.cache["biases"] = [(layer.bias[:, 0] + e).expand(n, -1) for layer, e in zip(layers, embedded[:-1], strict=True)]
-        output = self.output.bias.flatten() + embedded[-1]
+        embedded = self._embed(state.condition) or [state.x.new_zeros(1, 1)] * (len(layers) + 1)  # (b or 1, n) each
+        units = [
+            MaskedUnits(layer.masked_weight(mask)[:, 0], layer.bias + e.T, m)
+            for layer, mask, e, m in zip(layers, masks[: len(layers)], embedded[:-1], degrees[1:], strict=True)
+        ]
+        output = self.output.bias.flatten()
         if self.direct is not None:
             output = output + self.direct.bias.flatten()
-        state.cache["output"] = output.expand(n, -1).view(n, numel, -1)
-        state.cache["hidden"] = [state.remember(state.x.new_zeros(n, len(w))) for w in weights]
-        # Units of each layer by degree: those of degree t can be computed at step t.
-        state.cache["units"] = [torch.split(m.argsort(), torch.bincount(m, minlength=numel + 1).tolist()) for m in degrees[1:]]
-        state.cache["readout"] = self.output.masked_weight(masks[len(layers)])  # (d, p, hidden[-1])
-        if self.direct is not None:
             state.cache["direct"] = self.direct.masked_weight(masks[-1])  # (d, p, d)
+        bias = (output[:, None] + embedded[-1].T).unflatten(0, (numel, -1))  # (d, p, b or 1)
+        readout = self.output.masked_weight(masks[len(layers)])  # (d, p, hidden[-1])
+        steps = MaskedSteps(numel, units, readout, bias, self.activation, n, residual=self.residual)
+        for hidden in steps.hidden:
+            state.remember(hidden.T)
+        state.cache["steps"] = steps
 
     def advance(self, state: State, previous: Tensor | None) -> Tensor:
-        cache, entry = state.cache, int(state.order[state.t])
-        v = self.event.to_network(state.x.view(-1, *self.event.shape), self.dtype).flatten(1)  # (b, d)
-        below = v
-        for i, hidden in enumerate(cache["hidden"]):
-            units = cache["units"][i][state.t]
-            if len(units):
-                out = self.activation(F.linear(below, cache["weights"][i][units]) + cache["biases"][i][:, units])
-                hidden[:, units] = out + below[:, units] if self.residual and i > 0 else out
-            below = hidden
-        raw = cache["output"][:, entry] + below @ cache["readout"][entry].T  # (b, p)
+        entry = int(state.order[state.t])
+        v = self.event.to_network(state.x.view(-1, *self.event.shape), self.dtype).flatten(1).T  # (d, b)
+        raw: Tensor = state.cache["steps"].advance(v, state.t, entry)  # (p, b)
         if self.direct is not None:
-            raw = raw + v @ cache["direct"][entry].T
-        return raw
+            raw = raw + state.cache["direct"][entry] @ v
+        return raw.T

@@ -1,6 +1,7 @@
 """What all flows share: the change of variables, several scales, and the bound on discrete data."""
 
 import math
+from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -8,10 +9,14 @@ from torch import Tensor, nn
 
 from ancestral.errors import InvalidInput
 from ancestral.event import Event
-from ancestral.layers.couplings import Chain
-from ancestral.layers.mlp import check_sizes
+from ancestral.layers.couplings import ActNorm, Chain, Invertible, Permutation
+from ancestral.layers.mlp import check_choice, check_sizes
 from ancestral.likelihood import EXACT, Likelihood
+from ancestral.models.autoregressive.orders import random_orders
 from ancestral.models.base import Model
+
+ORDERS = ("reversed", "random")
+NORMS = ("actnorm", "none")
 
 
 class FlowModel(Model):
@@ -155,3 +160,37 @@ class FlowModel(Model):
     def decode(self, code: Tensor, condition: Tensor | None = None) -> Tensor:
         condition = self.check_condition(condition, len(code))
         return self.event.quantize(self.inverse(code.to(self.dtype), condition)).to(self.event.dtype)
+
+
+def stacked(
+    layers: Sequence[Invertible], entries: int, orders: str = "reversed", order_seed: int = 0, norm: str = "none"
+) -> Chain:
+    """Return a chain of layers of vectors, with the entries in another order for each.
+
+    Args:
+        layers: the layers.
+        entries: of a vector.
+        orders: "reversed": between layers the entries are reversed; "random": in turn reversed and put into a random order, so
+            that two layers after one another see an entry from both ends.
+        order_seed: seed of random orders.
+        norm: "actnorm" before each layer, or "none".
+
+    Raises:
+        InvalidInput: for an unknown choice.
+
+    >>> flow = stacked([Permutation(torch.arange(3))] * 2, 3)
+    >>> flow(torch.tensor([[1.0, 2.0, 3.0]]))[0]
+    tensor([[3., 2., 1.]])
+    """
+    check_choice("choice of orders", orders, ORDERS)
+    check_choice("norm", norm, NORMS)
+    backwards = torch.arange(entries).flip(0)
+    drawn = random_orders(entries, len(layers), order_seed)
+    chain: list[Invertible] = []
+    for i, layer in enumerate(layers):
+        if i > 0:
+            chain.append(Permutation(drawn[i] if orders == "random" and i % 2 == 0 else backwards))
+        if norm == "actnorm":
+            chain.append(ActNorm(entries))
+        chain.append(layer)
+    return Chain(*chain)

@@ -71,6 +71,7 @@ PICTURES = {
     "realnvp": Picture("digits", training={"epochs": 20}),
     "maf": Picture("uci/power-plant", options={"hidden": (64, 64)}, training={"epochs": 30}, count=500),
     "iaf": Picture("uci/power-plant", options={"hidden": (32, 32), "layers": 3}, training={"epochs": 10}, count=500),
+    "spline-flow": Picture("uci/power-plant", options={"hidden": (64, 64), "layers": 4}, training={"epochs": 15}, count=500),
     "gan": Picture("mnist", training={"epochs": 8}, condition="label"),
     "rbm": Picture("binarized-mnist", options={"persistent": True}, training={"epochs": 8}),
     "denoising-autoencoder": Picture("mnist", training={"epochs": 6}, shows="reconstructions"),

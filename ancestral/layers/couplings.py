@@ -7,6 +7,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from ancestral.layers.elementwise import Elementwise
+
 
 class Invertible(nn.Module):
     """A map x -> y with a tractable inverse and log |det dy/dx|, given a condition where there is one."""
@@ -125,7 +127,56 @@ class Checkerboard(nn.Module):
         return t * (1.0 - self.mask)
 
 
-class AffineCoupling(Invertible):
+class Coupling(Invertible):
+    r"""y_given = x_given, y_changed = tau(x_changed; network(x_given, c)), log |det| = sum log dtau/dx over what is changed.
+
+    A subclass says what tau is, an increasing function of one entry.
+
+    Args:
+        network: from the given entries and the condition to the parameters of tau, `values` times as many channels as are
+            changed: one parameter of all of them after another.
+        partition: which entries are given.
+        values: parameters of tau.
+    """
+
+    def __init__(self, network: nn.Module, partition: Partition, values: int) -> None:
+        super().__init__()
+        self.network = network
+        self.partition = partition
+        self.values = values
+        # Near the identity at first, however deep the flow; not at it, where factors of the outputs would have no gradient.
+        *_, last = (m for m in network.modules() if isinstance(m, nn.Linear | nn.Conv2d))
+        with torch.no_grad():
+            last.weight.mul_(0.1)
+            if last.bias is not None:
+                last.bias.zero_()
+
+    def change(self, x: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
+        """Return tau(x) and log dtau/dx, of the shape of x, (batch, changed, ...), for raw, (batch, changed, ..., values)."""
+        raise NotImplementedError
+
+    def restore(self, y: Tensor, raw: Tensor) -> Tensor:
+        """Return the x whose image under tau is y."""
+        raise NotImplementedError
+
+    def _raw(self, given: Tensor, condition: Tensor | None) -> Tensor:
+        # Log-determinants add up over many layers: leave autocast's type here.
+        raw: Tensor = self.network(given, condition).to(given.dtype)
+        return raw.unflatten(1, (self.values, self.partition.changed)).movedim(1, -1)
+
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        given, changed = self.partition.split(x)
+        y, log_det = self.change(changed, self._raw(given, condition))
+        y = self.partition.join(given, self.partition.restrict(y))
+        return y, self.partition.restrict(log_det).flatten(1).sum(1)
+
+    def inverse(self, y: Tensor, condition: Tensor | None = None) -> Tensor:
+        given, changed = self.partition.split(y)
+        x = self.restore(changed, self._raw(given, condition))
+        return self.partition.join(given, self.partition.restrict(x))
+
+
+class AffineCoupling(Coupling):
     r"""y_given = x_given, y_changed = x_changed * exp(s) + t, with (a, t) = network(x_given) and s = k tanh(a).
 
     log |det| = sum(s). k is learned, one number for each channel, and bounds the scales.
@@ -146,32 +197,47 @@ class AffineCoupling(Invertible):
     """
 
     def __init__(self, network: nn.Module, partition: Partition, dimensions: int = 0) -> None:
-        super().__init__()
-        self.network = network
-        self.partition = partition
+        super().__init__(network, partition, values=2)
         self.amplitude = nn.Parameter(torch.ones(partition.changed, *(1,) * dimensions))
-        # Near the identity at first, however deep the flow; not at it, where k would have no gradient.
-        *_, last = (m for m in network.modules() if isinstance(m, nn.Linear | nn.Conv2d))
-        with torch.no_grad():
-            last.weight.mul_(0.1)
-            if last.bias is not None:
-                last.bias.zero_()
 
-    def _affine(self, given: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
-        # Log-determinants add up over many layers: leave autocast's type here.
-        a, shift = self.network(given, condition).to(self.amplitude.dtype).chunk(2, dim=1)
-        return self.partition.restrict(self.amplitude * torch.tanh(a)), self.partition.restrict(shift)
+    def change(self, x: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
+        a, shift = raw.unbind(-1)
+        log_scale = self.amplitude * torch.tanh(a)
+        return x * torch.exp(log_scale) + shift, log_scale
 
-    def forward(self, x: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        given, changed = self.partition.split(x)
-        log_scale, shift = self._affine(given, condition)
-        y = self.partition.join(given, changed * torch.exp(log_scale) + shift)
-        return y, log_scale.flatten(1).sum(1)
+    def restore(self, y: Tensor, raw: Tensor) -> Tensor:
+        a, shift = raw.unbind(-1)
+        return (y - shift) * torch.exp(-self.amplitude * torch.tanh(a))
 
-    def inverse(self, y: Tensor, condition: Tensor | None = None) -> Tensor:
-        given, changed = self.partition.split(y)
-        log_scale, shift = self._affine(given, condition)
-        return self.partition.join(given, (changed - shift) * torch.exp(-log_scale))
+
+class ElementwiseCoupling(Coupling):
+    """A coupling whose function of one entry has no parameters but those that the network gives.
+
+    Args:
+        network: from the given entries and the condition to `tau.values` times as many channels as are changed.
+        partition: which entries are given.
+        tau: the function.
+
+    References:
+        NICE: Non-linear Independent Components Estimation (Dinh, Krueger & Bengio, 2015), https://arxiv.org/abs/1410.8516.
+
+    >>> from ancestral.layers.elementwise import Shift
+    >>> from ancestral.layers.mlp import MLP
+    >>> layer = ElementwiseCoupling(MLP(2, (8,), 2), Halves(4, flip=False), Shift())
+    >>> x = torch.randn(3, 4)
+    >>> torch.allclose(layer.inverse(layer(x)[0]), x, atol=1e-6)
+    True
+    """
+
+    def __init__(self, network: nn.Module, partition: Partition, tau: Elementwise) -> None:
+        super().__init__(network, partition, tau.values)
+        self.tau = tau
+
+    def change(self, x: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
+        return self.tau.forward(x, raw)
+
+    def restore(self, y: Tensor, raw: Tensor) -> Tensor:
+        return self.tau.inverse(y, raw)
 
 
 class ActNorm(Invertible):

@@ -15,12 +15,15 @@ from ancestral.layers.couplings import (
     AffineCoupling,
     Chain,
     Checkerboard,
+    ElementwiseCoupling,
     Halves,
     Invertible,
     Permutation,
     Squeeze,
 )
+from ancestral.layers.elementwise import Elementwise, Shift
 from ancestral.layers.mlp import MLP
+from ancestral.layers.splines import RationalQuadratic
 
 LABEL = Event.label(3)
 
@@ -48,6 +51,16 @@ def image_halves(flip: bool) -> Invertible:
     return AffineCoupling(ResidualConvNet(parts.given, 16, 2 * parts.changed, 1, LABEL), parts, dimensions=2)
 
 
+def elementwise(tau: Elementwise) -> Invertible:
+    parts = Halves(5, False)
+    return ElementwiseCoupling(MLP(parts.given, (16,), tau.values * parts.changed, condition=LABEL), parts, tau)
+
+
+def spline_checkerboard() -> Invertible:
+    parts, tau = Checkerboard(2, 3, 2, True), RationalQuadratic(4)
+    return ElementwiseCoupling(ResidualConvNet(2, 8, tau.values * parts.changed, 1, LABEL), parts, tau)
+
+
 LAYERS: dict[str, tuple[Callable[[], Invertible], tuple[int, ...]]] = {
     "halves": (lambda: halves(False), (5,)),
     "halves, flipped": (lambda: halves(True), (5,)),
@@ -55,6 +68,9 @@ LAYERS: dict[str, tuple[Callable[[], Invertible], tuple[int, ...]]] = {
     "checkerboard, flipped": (lambda: checkerboard(True), (2, 3, 2)),
     "halves of channels": (lambda: image_halves(False), (3, 2, 2)),
     "halves of channels, flipped": (lambda: image_halves(True), (3, 2, 2)),
+    "halves, shifted": (lambda: elementwise(Shift()), (5,)),
+    "halves, splines": (lambda: elementwise(RationalQuadratic(4)), (5,)),
+    "checkerboard, splines": (spline_checkerboard, (2, 3, 2)),
     "actnorm": (lambda: ActNorm(4), (4,)),
     "actnorm of images": (lambda: ActNorm(2, 2), (2, 2, 3)),
     "squeeze": (Squeeze, (2, 4, 2)),

@@ -20,6 +20,8 @@ OUT = Path(__file__).resolve().parent / "out"
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
 PACKAGES = ("ancestral", "torch", "lightning", "zuko", "nflows", "normflows", "pythae", "transformers")
 OURS, BARE = "ancestral", "bare loop"
+COMPARED = ("train", "score", "sample")
+"""Measures that have a column of ratios."""
 BUSY = 0.5
 """Load average above which a machine is said to have been shared."""
 
@@ -118,7 +120,7 @@ def _group(table: Table, precision: str, contenders: list[dict[str, Any]]) -> st
     header = [f"{precision}", "parameters"]
     for key, spec in measured.items():
         header.append(spec.title)
-        if key in ("train", "score"):
+        if key in COMPARED:
             header.append("ancestral is")
     header.append("training memory, MB")
     rows, skipped = [], []
@@ -130,7 +132,7 @@ def _group(table: Table, precision: str, contenders: list[dict[str, Any]]) -> st
         for key, spec in measured.items():
             seconds = c["seconds"].get(key)
             row.append(_shown(spec, seconds) if seconds else "")
-            if key in ("train", "score"):
+            if key in COMPARED:
                 row.append("" if c["name"] == OURS else f"{ratio(contenders, c, key):.2f}x")
         rows.append((*row, f"{c['memory']:.0f}" if "memory" in c else ""))
     return "\n\n".join([_markdown(header, rows), *skipped])

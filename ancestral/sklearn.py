@@ -31,7 +31,7 @@ class DensityEstimator(DensityMixin, BaseEstimator):  # type: ignore[misc]
     """A deep density model as a scikit-learn estimator.
 
     Args:
-        model: registered name of a model for vectors that has a likelihood, such as "made", "rnade" or "realnvp".
+        model: registered name of a model for vectors that has a likelihood, such as "made", "rnade" or "maf".
         event: what the columns are: "real", "binary", or "auto", which is binary where all values are 0 or 1.
         options: the model's own options, such as {"hidden": (100,)}; those that suit a table where None.
         train: training settings beside those below; see `ancestral.TrainConfig`.

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from ancestral.layers.couplings import Invertible
 from ancestral.layers.elementwise import Elementwise
+from ancestral.layers.invertible import Invertible
 from ancestral.layers.masked import MaskedMLP
 
 
@@ -55,28 +55,3 @@ class Autoregressive(Invertible):
             else:
                 x[t] = entry
         return x.T
-
-
-class Inverse(Invertible):
-    """A layer the other way round: its inverse is `forward`, and its `forward` the inverse.
-
-    Args:
-        layer: the layer.
-
-    >>> from ancestral.layers.couplings import Squeeze
-    >>> Inverse(Squeeze())(torch.zeros(1, 4, 1, 1))[0].shape
-    torch.Size([1, 1, 2, 2])
-    """
-
-    def __init__(self, layer: Invertible) -> None:
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, x: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        y = self.layer.inverse(x, condition)
-        _, log_det = self.layer(y, condition)
-        return y, -log_det
-
-    def inverse(self, y: Tensor, condition: Tensor | None = None) -> Tensor:
-        x: Tensor = self.layer(y, condition)[0]
-        return x

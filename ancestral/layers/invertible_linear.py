@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from ancestral.layers.couplings import Invertible
+from ancestral.layers.invertible import Invertible
 
 
 class InvertibleLinear(Invertible):

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from ancestral.event import Event
-from ancestral.layers.autoregressive import Autoregressive, Inverse
+from ancestral.layers.autoregressive import Autoregressive
 from ancestral.layers.elementwise import Affine, Elementwise, Shift
+from ancestral.layers.invertible import Inverse
 from ancestral.layers.masked import MaskedMLP
 
 TAUS = {"affine": Affine(), "shift": Shift()}

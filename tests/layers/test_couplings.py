@@ -1,4 +1,4 @@
-"""Invertible layers: log-determinants against autograd, inverses, and an initialization that is kept."""
+"""Invertible layers: log-determinants against autograd, and inverses."""
 
 from collections.abc import Callable
 
@@ -10,19 +10,11 @@ from torch import Tensor
 
 from ancestral.event import Event
 from ancestral.layers.convnet import ResidualConvNet
-from ancestral.layers.couplings import (
-    ActNorm,
-    AffineCoupling,
-    Chain,
-    Checkerboard,
-    ElementwiseCoupling,
-    Halves,
-    Invertible,
-    Permutation,
-    Squeeze,
-)
+from ancestral.layers.couplings import AffineCoupling, Checkerboard, ElementwiseCoupling, Halves
 from ancestral.layers.elementwise import Elementwise, Shift
+from ancestral.layers.invertible import Chain, Invertible, Permutation, Squeeze
 from ancestral.layers.mlp import MLP
+from ancestral.layers.norms import ActNorm
 from ancestral.layers.splines import RationalQuadratic
 
 LABEL = Event.label(3)
@@ -140,55 +132,3 @@ def test_couplings_start_near_the_identity() -> None:
     layer = Chain(*(halves(i % 2 == 1, channels=6) for i in range(8)))
     y, _ = layer(x, torch.zeros(50, dtype=torch.long))
     assert float((y - x).detach().abs().mean()) < 0.5
-
-
-# ActNorm
-
-
-@pytest.mark.parametrize("shape", [(3,), (3, 4, 5)])
-def test_first_training_batch_leaves_standardized(shape: tuple[int, ...]) -> None:
-    layer = ActNorm(3, len(shape) - 1)
-    x = torch.randn(200, *shape) * 4.0 + 1000.0
-    y, _ = layer(x)
-    channels = y.transpose(0, 1).flatten(1)
-    torch.testing.assert_close(channels.mean(1), torch.zeros(3), atol=1e-3, rtol=0.0)
-    torch.testing.assert_close(channels.std(1), torch.ones(3), atol=1e-2, rtol=0.0)
-
-
-def test_later_batches_and_evaluation_do_not_initialize() -> None:
-    layer = ActNorm(2)
-    x = torch.randn(20, 2) + 5.0
-    layer.eval()
-    assert torch.equal(layer(x)[0], x)
-    layer.train()
-    layer(x)
-    before = {name: value.clone() for name, value in layer.state_dict().items()}
-    layer(x * 10.0)
-    assert all(torch.equal(value, before[name]) for name, value in layer.state_dict().items())
-
-
-def test_a_loaded_layer_is_not_initialized_again() -> None:
-    layer, other = ActNorm(2), ActNorm(2)
-    layer(torch.randn(20, 2) + 5.0)
-    other.load_state_dict(layer.state_dict())
-    x = torch.randn(20, 2) - 7.0
-    assert torch.equal(other.train()(x)[0], layer(x)[0])
-
-
-def test_loading_an_uninitialized_state_initializes_on_the_next_batch() -> None:
-    layer = ActNorm(2)
-    fresh = {name: value.clone() for name, value in layer.state_dict().items()}
-    layer(torch.randn(20, 2))
-    layer.load_state_dict(fresh)
-    y, _ = layer(torch.randn(50, 2) + 3.0)
-    torch.testing.assert_close(y.mean(0), torch.zeros(2), atol=1e-5, rtol=0.0)
-
-
-@pytest.mark.parametrize("value", [0.0, 0.1, 1e4])
-def test_a_constant_channel_keeps_its_scale(value: float) -> None:
-    layer = ActNorm(2)
-    x = torch.stack((torch.full((64,), value), torch.randn(64)), dim=1)
-    y, log_det = layer(x)
-    assert bool(torch.isfinite(y).all())
-    assert float(y[:, 0].detach().abs().max()) < 1e-2
-    torch.testing.assert_close(log_det[0], -torch.log(x[:, 1].std(correction=0)), atol=1e-4, rtol=0.0)

@@ -9,14 +9,15 @@ from torch import Tensor, nn
 
 from ancestral.errors import InvalidInput
 from ancestral.event import Event
-from ancestral.layers.couplings import ActNorm, Chain, Invertible, Permutation
+from ancestral.layers.invertible import Chain, Invertible, Permutation
 from ancestral.layers.mlp import check_choice, check_sizes
+from ancestral.layers.norms import ActNorm, BatchNorm
 from ancestral.likelihood import EXACT, Likelihood
 from ancestral.models.autoregressive.orders import random_orders
 from ancestral.models.base import Model
 
 ORDERS = ("reversed", "random")
-NORMS = ("actnorm", "none")
+NORMS = ("actnorm", "batchnorm", "none")
 
 
 class FlowModel(Model):
@@ -173,7 +174,7 @@ def stacked(
         orders: "reversed": between layers the entries are reversed; "random": in turn reversed and put into a random order, so
             that two layers after one another see an entry from both ends.
         order_seed: seed of random orders.
-        norm: "actnorm" before each layer, or "none".
+        norm: "actnorm" or "batchnorm" before each layer, or "none".
 
     Raises:
         InvalidInput: for an unknown choice.
@@ -190,7 +191,7 @@ def stacked(
     for i, layer in enumerate(layers):
         if i > 0:
             chain.append(Permutation(drawn[i] if orders == "random" and i % 2 == 0 else backwards))
-        if norm == "actnorm":
-            chain.append(ActNorm(entries))
+        if norm != "none":
+            chain.append(ActNorm(entries) if norm == "actnorm" else BatchNorm(entries))
         chain.append(layer)
     return Chain(*chain)

@@ -2,11 +2,12 @@
 
 from ancestral.errors import InvalidInput
 from ancestral.event import Event
-from ancestral.layers.autoregressive import Inverse
 from ancestral.layers.convnet import ResidualConvNet
-from ancestral.layers.couplings import ActNorm, AffineCoupling, Chain, Halves, Invertible, Squeeze
+from ancestral.layers.couplings import AffineCoupling, Halves
+from ancestral.layers.invertible import Chain, Inverse, Invertible, Squeeze
 from ancestral.layers.invertible_linear import InvertibleLinear
 from ancestral.layers.mlp import check_sizes
+from ancestral.layers.norms import ActNorm
 from ancestral.models.flows.base import FlowModel
 from ancestral.models.registry import register
 

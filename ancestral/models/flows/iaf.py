@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from ancestral.event import Event
-from ancestral.layers.autoregressive import Autoregressive, Inverse
+from ancestral.layers.autoregressive import Autoregressive
 from ancestral.layers.elementwise import Affine
+from ancestral.layers.invertible import Inverse
 from ancestral.layers.masked import MaskedMLP
 from ancestral.layers.mlp import check_sizes
 from ancestral.models.flows.base import FlowModel, stacked
@@ -34,7 +35,7 @@ class IAF(FlowModel):
         activation: their nonlinearity, one of `ACTIVATIONS`.
         orders: between layers the entries are reversed ("reversed"), or in turn reversed and shuffled ("random").
         order_seed: seed of random orders.
-        norm: "actnorm" before each layer, as seen from the data, or "none".
+        norm: "actnorm" or "batchnorm" before each layer, as seen from the data, or "none".
         alpha: discrete events only: distance from 0 and 1 of the logit's argument, in [0, 0.5).
 
     Raises:

@@ -32,7 +32,7 @@ class MAF(FlowModel):
         activation: their nonlinearity, one of `ACTIVATIONS`.
         orders: between layers the entries are reversed ("reversed"), or in turn reversed and shuffled ("random").
         order_seed: seed of random orders.
-        norm: "actnorm" before each layer, or "none".
+        norm: "actnorm" or "batchnorm" before each layer, or "none".
         alpha: discrete events only: distance from 0 and 1 of the logit's argument, in [0, 0.5).
 
     Raises:
@@ -40,8 +40,8 @@ class MAF(FlowModel):
 
     References:
         Masked Autoregressive Flow for Density Estimation (Papamakarios, Pavlakou & Murray, 2017),
-        https://arxiv.org/abs/1705.07057. There batch normalization stands between layers, here ActNorm (Kingma & Dhariwal,
-        2018), which leaves each datum's density its own; and |s| is bounded here, softly, by 8.
+        https://arxiv.org/abs/1705.07057. There batch normalization stands between layers, here by default ActNorm (Kingma &
+        Dhariwal, 2018), which leaves each datum's density its own; and |s| is bounded here, softly, by 8.
 
     >>> import torch
     >>> model = MAF(Event.real((3,)), layers=2, hidden=(8,))
@@ -57,6 +57,7 @@ class MAF(FlowModel):
         {"event": Event.real((3,)), "condition": Event.label(2), "layers": 2, "hidden": (8, 6), "activation": "elu"},
         {"event": Event.integers((4,), 3), "layers": 2, "hidden": (6,), "orders": "random", "alpha": 0.0},
         {"event": Event.binary((1, 2, 2)), "condition": Event.label(3), "layers": 2, "hidden": (6,), "norm": "none"},
+        {"event": Event.real((2,)), "layers": 2, "hidden": (8,), "norm": "batchnorm"},
     )
 
     def __init__(

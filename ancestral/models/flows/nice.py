@@ -5,9 +5,11 @@ from collections.abc import Sequence
 import torch
 
 from ancestral.event import Event
-from ancestral.layers.couplings import ActNorm, Chain, ElementwiseCoupling, Halves, Permutation
+from ancestral.layers.couplings import ElementwiseCoupling, Halves
 from ancestral.layers.elementwise import Shift
+from ancestral.layers.invertible import Chain, Permutation
 from ancestral.layers.mlp import MLP, check_sizes
+from ancestral.layers.norms import ActNorm
 from ancestral.models.flows.base import FlowModel
 from ancestral.models.registry import register
 

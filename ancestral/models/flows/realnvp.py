@@ -8,8 +8,10 @@ from torch import nn
 from ancestral.errors import InvalidInput
 from ancestral.event import Event
 from ancestral.layers.convnet import ResidualConvNet
-from ancestral.layers.couplings import ActNorm, AffineCoupling, Chain, Checkerboard, Halves, Partition, Permutation, Squeeze
+from ancestral.layers.couplings import AffineCoupling, Checkerboard, Halves, Partition
+from ancestral.layers.invertible import Chain, Permutation, Squeeze
 from ancestral.layers.mlp import MLP, check_choice, check_sizes
+from ancestral.layers.norms import ActNorm
 from ancestral.models.flows.base import FlowModel
 from ancestral.models.registry import register
 

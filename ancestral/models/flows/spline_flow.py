@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from ancestral.event import Event
 from ancestral.layers.autoregressive import Autoregressive
-from ancestral.layers.couplings import ElementwiseCoupling, Halves, Invertible
+from ancestral.layers.couplings import ElementwiseCoupling, Halves
+from ancestral.layers.invertible import Invertible
 from ancestral.layers.masked import MaskedMLP
 from ancestral.layers.mlp import MLP, check_choice, check_sizes
 from ancestral.layers.splines import RationalQuadratic
@@ -37,7 +38,7 @@ class SplineFlow(FlowModel):
         bound: half of the length of the interval that bins divide.
         orders: between layers the entries are reversed ("reversed"), or in turn reversed and shuffled ("random").
         order_seed: seed of random orders.
-        norm: "actnorm" before each layer, or "none".
+        norm: "actnorm" or "batchnorm" before each layer, or "none".
         alpha: discrete events only: distance from 0 and 1 of the logit's argument, in [0, 0.5).
 
     Raises:

@@ -6,7 +6,7 @@ from torch import nn
 
 from ancestral.errors import InvalidInput
 from ancestral.event import Event
-from ancestral.layers.couplings import Chain, Permutation
+from ancestral.layers.invertible import Chain, Permutation
 from ancestral.models.flows.base import FlowModel
 from ancestral.models.flows.realnvp import RealNVP
 

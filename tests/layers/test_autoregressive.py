@@ -12,7 +12,7 @@ from ancestral.layers.elementwise import Affine, Elementwise, Shift
 from ancestral.layers.invertible import Inverse
 from ancestral.layers.masked import MaskedMLP
 
-TAUS = {"affine": Affine(), "shift": Shift()}
+TAUS: dict[str, Elementwise] = {"affine": Affine(), "shift": Shift()}
 
 
 def layer(

@@ -10,13 +10,14 @@ from torch import Tensor, nn
 from ancestral.errors import InvalidInput
 from ancestral.event import Event
 from ancestral.layers.invertible import Chain, Invertible, Permutation
+from ancestral.layers.invertible_linear import InvertibleLinear
 from ancestral.layers.mlp import check_choice, check_sizes
 from ancestral.layers.norms import ActNorm, BatchNorm
 from ancestral.likelihood import EXACT, Likelihood
 from ancestral.models.autoregressive.orders import random_orders
 from ancestral.models.base import Model
 
-ORDERS = ("reversed", "random")
+ORDERS = ("reversed", "random", "linear")
 NORMS = ("actnorm", "batchnorm", "none")
 
 
@@ -171,8 +172,8 @@ def stacked(
     Args:
         layers: the layers.
         entries: of a vector.
-        orders: "reversed": between layers the entries are reversed; "random": in turn reversed and put into a random order, so
-            that two layers after one another see an entry from both ends.
+        orders: what is done between layers. "reversed": the entries are reversed; "random": in turn reversed and put into a
+            random order, so that what a layer leaves as it is the next one changes; "linear": a learned linear map mixes them.
         order_seed: seed of random orders.
         norm: "actnorm" or "batchnorm" before each layer, or "none".
 
@@ -189,7 +190,9 @@ def stacked(
     drawn = random_orders(entries, len(layers), order_seed)
     chain: list[Invertible] = []
     for i, layer in enumerate(layers):
-        if i > 0:
+        if i > 0 and orders == "linear":
+            chain.append(InvertibleLinear(entries))
+        elif i > 0:
             chain.append(Permutation(drawn[i] if orders == "random" and i % 2 == 0 else backwards))
         if norm != "none":
             chain.append(ActNorm(entries) if norm == "actnorm" else BatchNorm(entries))

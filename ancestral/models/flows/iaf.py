@@ -33,7 +33,8 @@ class IAF(FlowModel):
         layers: autoregressive layers.
         hidden: units of each hidden layer of each of them.
         activation: their nonlinearity, one of `ACTIVATIONS`.
-        orders: between layers the entries are reversed ("reversed"), or in turn reversed and shuffled ("random").
+        orders: between layers the entries are reversed ("reversed"), in turn reversed and shuffled ("random"), or mixed by a
+            learned linear map ("linear").
         order_seed: seed of random orders.
         norm: "actnorm" or "batchnorm" before each layer, as seen from the data, or "none".
         alpha: discrete events only: distance from 0 and 1 of the logit's argument, in [0, 0.5).

@@ -30,7 +30,8 @@ class MAF(FlowModel):
         layers: autoregressive layers.
         hidden: units of each hidden layer of each of them.
         activation: their nonlinearity, one of `ACTIVATIONS`.
-        orders: between layers the entries are reversed ("reversed"), or in turn reversed and shuffled ("random").
+        orders: between layers the entries are reversed ("reversed"), in turn reversed and shuffled ("random"), or mixed by a
+            learned linear map ("linear").
         order_seed: seed of random orders.
         norm: "actnorm" or "batchnorm" before each layer, or "none".
         alpha: discrete events only: distance from 0 and 1 of the logit's argument, in [0, 0.5).

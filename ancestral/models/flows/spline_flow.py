@@ -36,7 +36,8 @@ class SplineFlow(FlowModel):
         activation: their nonlinearity, one of `ACTIVATIONS`.
         bins: of a spline.
         bound: half of the length of the interval that bins divide.
-        orders: between layers the entries are reversed ("reversed"), or in turn reversed and shuffled ("random").
+        orders: between layers the entries are reversed ("reversed"), in turn reversed and shuffled ("random"), or mixed by a
+            learned linear map ("linear").
         order_seed: seed of random orders.
         norm: "actnorm" or "batchnorm" before each layer, or "none".
         alpha: discrete events only: distance from 0 and 1 of the logit's argument, in [0, 0.5).
@@ -46,8 +47,8 @@ class SplineFlow(FlowModel):
 
     References:
         Neural Spline Flows (Durkan, Bekasov, Murray & Papamakarios, 2019), https://arxiv.org/abs/1906.04032. There
-        networks are residual, with batch normalization inside, and linear maps by LU factors stand between layers, here
-        ActNorm (Kingma & Dhariwal, 2018) and orders; images are flattened here.
+        networks are residual, with batch normalization inside, and linear maps by LU factors (`orders="linear"`) stand before
+        all layers, here ActNorm (Kingma & Dhariwal, 2018) and, by default, orders; images are flattened here.
 
     >>> import torch
     >>> model = SplineFlow(Event.real((3,)), layers=2, hidden=(8,))
@@ -70,6 +71,7 @@ class SplineFlow(FlowModel):
             "orders": "random",
         },
         {"event": Event.integers((4,), 3), "layers": 2, "hidden": (6,), "bins": 3, "norm": "none", "alpha": 0.0},
+        {"event": Event.real((2,)), "layers": 2, "hidden": (8,), "bins": 3, "orders": "linear"},
         {"event": Event.binary((1, 2, 2)), "kind": "autoregressive", "layers": 1, "hidden": (6,), "bins": 2, "bound": 5.0},
     )
 

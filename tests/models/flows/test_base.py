@@ -1,4 +1,4 @@
-"""What all flows share: the names of saved parameters, and what a flow of a single entry is told."""
+"""What all flows share: the names of saved parameters, layers stacked, and what a flow of a single entry is told."""
 
 import pytest
 import torch
@@ -6,8 +6,12 @@ from torch import nn
 
 from ancestral.errors import InvalidInput
 from ancestral.event import Event
+from ancestral.layers.couplings import AffineCoupling, Halves
 from ancestral.layers.invertible import Chain, Permutation
-from ancestral.models.flows.base import FlowModel
+from ancestral.layers.invertible_linear import InvertibleLinear
+from ancestral.layers.mlp import MLP
+from ancestral.layers.norms import ActNorm, BatchNorm
+from ancestral.models.flows.base import NORMS, ORDERS, FlowModel, stacked
 from ancestral.models.flows.realnvp import RealNVP
 
 
@@ -44,3 +48,24 @@ def test_saved_parameters_keep_their_names() -> None:
     image = RealNVP(Event.binary((1, 2, 2)), couplings=1, channels=2, blocks=1, scales=1, norm="none")
     assert "stages.0.layers.2.layers.0.network.blocks.0.1.weight" in image.state_dict()
     assert "stages.1.layers.0.layers.0.amplitude" in image.state_dict()
+
+
+@pytest.mark.parametrize("orders", ORDERS)
+@pytest.mark.parametrize("norm", NORMS)
+def test_layers_are_stacked_with_what_is_asked_for(orders: str, norm: str) -> None:
+    def halves() -> AffineCoupling:
+        parts = Halves(4, flip=False)
+        return AffineCoupling(MLP(parts.given, (8,), 2 * parts.changed), parts)
+
+    flow = stacked([halves() for _ in range(3)], 4, orders, order_seed=0, norm=norm).double()
+    mixing = [layer for layer in flow.layers if isinstance(layer, Permutation | InvertibleLinear)]
+    norms = [layer for layer in flow.layers if isinstance(layer, ActNorm | BatchNorm)]
+    assert len(mixing) == 2
+    assert all(isinstance(layer, InvertibleLinear) == (orders == "linear") for layer in mixing)
+    assert len(norms) == (0 if norm == "none" else 3)
+    x = torch.randn(50, 4, dtype=torch.float64)
+    flow(x)  # sets what normalizes
+    y, log_det = flow.eval()(x)
+    torch.testing.assert_close(flow.inverse(y), x, rtol=1e-10, atol=1e-10)
+    jacobian = torch.autograd.functional.jacobian(lambda v: flow(v[None])[0][0], x[0])
+    torch.testing.assert_close(log_det[0], torch.linalg.slogdet(jacobian).logabsdet, rtol=1e-10, atol=1e-10)

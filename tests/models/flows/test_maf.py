@@ -60,7 +60,7 @@ def test_one_layer_is_a_gaussian_for_each_entry_given_those_before() -> None:
 
 
 @BOTH
-@pytest.mark.parametrize("orders", ["reversed", "random"])
+@pytest.mark.parametrize("orders", ["reversed", "random", "linear"])
 @torch.no_grad()
 def test_inverse_undoes_over_many_layers(cls: type[MAF | IAF], orders: str) -> None:
     model = moved(cls(Event.real((7,)), Event.label(3), layers=4, hidden=(16, 16), orders=orders))

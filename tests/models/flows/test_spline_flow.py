@@ -56,7 +56,7 @@ def test_inverse_undoes_inside_and_outside_the_bound(kind: str, norm: str) -> No
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("orders", ["reversed", "random"])
+@pytest.mark.parametrize("orders", ["reversed", "random", "linear"])
 @torch.no_grad()
 def test_two_layers_change_every_entry(kind: str, orders: str) -> None:
     model = moved(SplineFlow(Event.real((2,)), kind=kind, layers=2, hidden=(8,), orders=orders, norm="none"))

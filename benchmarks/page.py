@@ -133,7 +133,7 @@ def _group(table: Table, precision: str, contenders: list[dict[str, Any]]) -> st
             seconds = c["seconds"].get(key)
             row.append(_shown(spec, seconds) if seconds else "")
             if key in COMPARED:
-                row.append("" if c["name"] == OURS else f"{ratio(contenders, c, key):.2f}x")
+                row.append("" if c["name"] == OURS or not seconds else f"{ratio(contenders, c, key):.2f}x")
         rows.append((*row, f"{c['memory']:.0f}" if "memory" in c else ""))
     return "\n\n".join([_markdown(header, rows), *skipped])
 

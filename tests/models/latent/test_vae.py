@@ -1,31 +1,25 @@
 """VAE: its bounds against the exact likelihood, by quadrature over the code and in closed form."""
 
+import json
 import math
+from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
 from ancestral.errors import InvalidInput
 from ancestral.event import Event
-from ancestral.models.latent import vae
+from ancestral.layers.convnet import ConvDecoder, ConvEncoder
+from ancestral.models import store
+from ancestral.models.latent import base
 from ancestral.models.latent.vae import VAE
+from tests.models.latent.quadrature import exact
 from tests.models.learning import learn
 
 
 def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
-
-
-def exact(model: VAE, x: Tensor) -> Tensor:
-    """Integrate p(x | z) N(z; 0, I) over a grid of the two-dimensional code."""
-    line = torch.linspace(-8.0, 8.0, 121, dtype=torch.float64)
-    z = torch.cartesian_prod(line, line)
-    log_prior = -0.5 * z.square().sum(1) - math.log(2.0 * math.pi) + 2.0 * math.log(float(line[1] - line[0]))
-    raw = model.raw(z)
-    rows = [model.head.log_prob(raw, one.expand(len(z), *one.shape)).flatten(1).sum(1) for one in x]
-    return torch.logsumexp(torch.stack(rows) + log_prior, dim=1)
 
 
 def spread(model: VAE) -> VAE:
@@ -98,7 +92,7 @@ def test_many_samples_in_parts_are_the_same_as_at_once(monkeypatch: pytest.Monke
     x, condition = torch.randint(0, 2, (8, 4)), torch.arange(8) % 2
     at_once = model.bound(x, condition, samples=10, generator=generator())
     # Three samples of 32 raw parameters at a time. Noise comes in multiples of 16, which torch draws as one stream.
-    monkeypatch.setattr(vae, "_CHUNK", 100)
+    monkeypatch.setattr(base, "CHUNK", 100)
     torch.testing.assert_close(model.bound(x, condition, samples=10, generator=generator()), at_once)
 
 
@@ -113,6 +107,101 @@ def test_loss_is_the_bound_but_for_beta() -> None:
     torch.testing.assert_close(values["loss"].detach(), values["reconstruction"] + 4.0 * values["kl"])
     torch.testing.assert_close(values["nats"], -model.bound(x, generator=generator()).mean().detach())
     assert model.measures(x, generator=generator())["nats"].mean().item() == pytest.approx(values["nats"].item())
+
+
+def test_free_bits_are_a_floor_of_each_latent_in_the_mean() -> None:
+    x = torch.randint(0, 2, (64, 6))
+    model = VAE(Event.binary((6,)), latent=3, hidden=(8,), free_bits=0.4).double()
+    with torch.no_grad():
+        model.encoder.layers[-1].bias[0] += 2.0  # one latent says more than the floor, the others less
+    mean, log_scale = model.posterior(x)
+    kl = kl_divergence(Normal(mean, log_scale.exp()), Normal(0.0, 1.0)).mean(0)
+    assert sorted((kl > 0.4).tolist()) == [False, False, True]
+    values = model.loss(x, generator=generator())
+    torch.testing.assert_close(values["loss"].detach(), values["reconstruction"] + kl.max().detach() + 2 * 0.4)
+    torch.testing.assert_close(values["nats"], values["reconstruction"] + kl.sum().detach())
+    values["loss"].backward()
+    gradient = model.encoder.layers[-1].bias.grad
+    torch.testing.assert_close(values["nats"], -model.bound(x, generator=generator()).mean().detach())
+    # Below the floor a latent is free: only the reconstruction speaks of its scale.
+    again = VAE(Event.binary((6,)), latent=3, hidden=(8,), beta=0.0).double()
+    again.load_state_dict(model.state_dict())
+    again.loss(x, generator=generator())["loss"].backward()
+    free = torch.tensor([1, 2, 4, 5])
+    torch.testing.assert_close(gradient[free], again.encoder.layers[-1].bias.grad[free])
+    assert not torch.allclose(gradient[[0, 3]], again.encoder.layers[-1].bias.grad[[0, 3]])
+
+
+def test_importance_weighted_loss_is_the_bound_of_its_samples() -> None:
+    x = torch.randint(0, 2, (32, 6))
+    model = VAE(Event.binary((6,)), latent=3, hidden=(8,), importance=5).double()
+    assert str(model.likelihood) == "lower bound (5 samples)"
+    values = model.loss(x, generator=generator())
+    bound = model.bound(x, samples=5, generator=generator()).mean().detach()
+    torch.testing.assert_close(values["loss"].detach(), -bound)
+    torch.testing.assert_close(values["nats"], -bound)
+    torch.testing.assert_close(model.log_prob(x, generator=generator()).mean().detach(), bound)
+    torch.testing.assert_close(model.measures(x, generator=generator())["nats"].mean().detach(), -bound)
+    # Its gradient is the mean of the samples' own, weighted by how likely each is.
+    features = model.recognize(x)
+    log_likelihood, ratio = model._terms(x, features, None, 5, generator())
+    log_weight = log_likelihood - ratio.sum(2)  # (5, 32)
+    share = torch.softmax(log_weight.detach(), dim=0)
+    parameters = list(model.parameters())
+    expected = torch.autograd.grad(-(share * log_weight).sum(0).mean(), parameters)
+    for one, other in zip(torch.autograd.grad(values["loss"], parameters), expected, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("options", [{}, {"network": "conv", "channels": (4, 6)}])
+@torch.no_grad()
+def test_memory_of_a_bound_does_not_grow_with_its_samples(options: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = VAE(Event.binary((1, 8, 6)), latent=2, hidden=(16,), **options).eval()
+    x = torch.randint(0, 2, (7, 1, 8, 6))
+    rows: list[int] = []
+    model.decoder.register_forward_hook(lambda _, inputs, out: rows.append(len(out)))
+    whole = model.bound(x, samples=64, generator=generator())
+    assert rows == [7 * 64]
+    for held in (1, 20 * 48, 20 * 64):  # fewer than one row; some samples of all data, with a remainder
+        rows.clear()
+        monkeypatch.setattr(base, "CHUNK", held)
+        parts = model.bound(x, samples=64, generator=generator())
+        assert sum(rows) == 7 * 64
+        assert max(rows) <= max(1, held // model.elements)
+        assert float((whole - parts).abs().max()) < 0.5  # other draws of the same bound
+
+
+def test_images_get_convolutions_where_asked() -> None:
+    image, small, row = Event.binary((1, 8, 9)), Event.binary((1, 3, 9)), Event.binary((72,))
+    for event, network, expected in (
+        (image, "auto", True),
+        (small, "auto", False),
+        (row, "auto", False),
+        (small, "conv", True),
+        (image, "mlp", False),
+    ):
+        model = VAE(event, latent=2, hidden=(8,), channels=(4, 6), network=network)
+        assert isinstance(model.encoder, ConvEncoder) is expected
+        assert isinstance(model.decoder, ConvDecoder) is expected
+        assert model.raw(model.encode(torch.zeros(2, *event.shape))).shape == (2, *event.shape, 1)
+    with pytest.raises(InvalidInput, match=r"convolutions are over images .* use network=mlp"):
+        VAE(row, network="conv")
+
+
+def test_models_saved_before_there_were_convolutions_load(tmp_path: Path) -> None:
+    """Their options lack what came later, and their networks are dense, of images too."""
+    model = VAE(Event.binary((1, 8, 8)), latent=2, hidden=(8,)).eval()
+    store.save(model, tmp_path)
+    path = tmp_path / store.CONFIG
+    config = json.loads(path.read_text())
+    for later in ("network", "channels", "free_bits", "importance"):
+        del config["model"]["options"][later]
+    path.write_text(json.dumps(config))
+    again, _ = store.load(tmp_path)
+    names = {f"{side}.layers.{i}.{part}" for side in ("encoder", "decoder") for i in (0, 1) for part in ("weight", "bias")}
+    assert set(again.state_dict()) == names
+    x = torch.randint(0, 2, (3, 1, 8, 8), dtype=torch.uint8)
+    assert torch.equal(again.log_prob(x, generator=generator()), model.log_prob(x, generator=generator()))
 
 
 def test_log_prob_draws_from_the_generator_it_is_given() -> None:
@@ -154,6 +243,11 @@ def test_bad_options_are_refused() -> None:
         ({"beta": math.nan}, "beta is nan"),
         ({"head": "gaussian-mixture"}, "does not fit"),
         ({"activation": "mish"}, "no activation"),
+        ({"network": "cnn"}, "no kind of network 'cnn'"),
+        ({"free_bits": -0.1}, "free_bits is -0.1"),
+        ({"importance": 0}, "importance needs whole numbers"),
+        ({"importance": 2, "beta": 0.5}, "no KL term to weigh"),
+        ({"importance": 2, "free_bits": 0.5}, "no KL term to weigh"),
     ):
         with pytest.raises(InvalidInput, match=match):
             VAE(event, hidden=(4,), **options)

@@ -13,6 +13,7 @@ from ancestral.data import ArraySplit, Data
 from ancestral.errors import InvalidInput
 from ancestral.event import Event
 from ancestral.models import create
+from ancestral.models.latent.base import CHUNK
 from ancestral.verbs.evaluate import Moments, evaluate
 
 
@@ -78,6 +79,24 @@ def test_a_bound_says_its_samples_and_rises_with_them(data):
     assert evaluate(model, data, samples=5).nats != evaluate(model, data, samples=5, seed=1).nats
     with pytest.raises(InvalidInput, match="samples is 0"):
         evaluate(model, data, samples=0)
+
+
+def test_five_thousand_samples_of_images_fit_into_memory():
+    """Rows of codes are decoded in parts, whose size does not grow with the samples."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randint(2, (3, 1, 28, 28), generator=generator, dtype=torch.uint8)
+    data = Data("noise", Event.binary((1, 28, 28)), {"test": ArraySplit(x, None)})
+    model = create("vae", data.event, latent=2, hidden=(), network="conv", channels=(4, 8))
+    rows = []
+    model.decoder.register_forward_hook(lambda _, inputs, out: rows.append(len(out)))
+    result = evaluate(model, data, samples=5000)
+    assert (result.kind, result.count) == ("lower bound (5000 samples)", 3)
+    assert "(test, 3 examples)" in str(result)
+    assert str(result).endswith("lower bound (5000 samples)")
+    assert sum(rows) == 3 * 5000
+    widest = model.elements
+    assert widest == 4 * 14 * 14
+    assert max(rows) * widest <= CHUNK < 3 * 5000 * widest
 
 
 def test_samples_are_refused_where_the_likelihood_takes_none(model, data):

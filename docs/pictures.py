@@ -68,6 +68,7 @@ PICTURES = {
     "handwriting-rnn": Picture("kanji-strokes", "kanji-handwriting-rnn"),
     "wavenet": Picture("fsdd", "fsdd-wavenet", count=10),
     "vae": Picture("binarized-mnist", training={"epochs": 8}),
+    "iaf-vae": Picture("binarized-mnist", training={"epochs": 3}),
     "nice": Picture("digits", training={"epochs": 40}),
     "realnvp": Picture("digits", training={"epochs": 20}),
     "glow": Picture("digits", options={"steps": 4, "channels": 32}, training={"epochs": 15}),

@@ -1,7 +1,7 @@
 """Variational autoencoder: a latent variable model trained on a bound, by amortized inference."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -59,7 +59,7 @@ class VAE(GaussianLatentModel):
 
     summary = "decoder of a Gaussian code, trained with an encoder on the evidence lower bound"
     reference = "Kingma & Welling 2014"
-    examples = (
+    examples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"event": Event.binary((5,)), "latent": 2, "hidden": (8,)},
         {"event": Event.integers((1, 2, 2), 3), "condition": Event.label(3), "latent": 2, "hidden": (8, 8)},
         {"event": Event.integers((3,), 4), "latent": 1, "hidden": (), "head": "logistic-mixture", "components": 2},

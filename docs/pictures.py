@@ -69,6 +69,7 @@ PICTURES = {
     "wavenet": Picture("fsdd", "fsdd-wavenet", count=10),
     "vae": Picture("binarized-mnist", training={"epochs": 8}),
     "iaf-vae": Picture("binarized-mnist", training={"epochs": 3}),
+    "pixel-vae": Picture("digits", options={"latent": 8, "free_bits": 0.2}, training={"epochs": 12}),
     "nice": Picture("digits", training={"epochs": 40}),
     "realnvp": Picture("digits", training={"epochs": 20}),
     "glow": Picture("digits", options={"steps": 4, "channels": 32}, training={"epochs": 15}),

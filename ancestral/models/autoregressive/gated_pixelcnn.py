@@ -161,11 +161,13 @@ class GatedPixelCNN(RasterModel):
     The vertical stack v reads the rows above, the horizontal stack h the pixels to the left and v:
     v' = gate(W_v * v + V_v c), h' = h + W_o gate(W_h * h + W_l v' + V_h c), with gate(u, g) = tanh(u) sigmoid(g) and a
     condition c; where the vertical stack is residual, its next layer reads v + W_r v' in place of v'. Entries are visited
-    row by row, pixel by pixel, and within a pixel channel by channel (R, G, B).
+    row by row, pixel by pixel, and within a pixel channel by channel (R, G, B). A condition that is itself an image of that
+    height and width is one of each pixel: its features there, times a matrix, are added to the first v and h.
 
     Args:
         event: an image event.
-        condition: what the gates' biases also depend on, linearly; None for none.
+        condition: what the gates' biases also depend on, linearly, or, of an image, the first features of each pixel; None for
+            none.
         channels: features of each stack.
         layers: gated layers, after a first convolution of 7 x 7.
         kernel: side of the square window that the kernels are cut from, odd.
@@ -202,6 +204,7 @@ class GatedPixelCNN(RasterModel):
         {"event": Event.integers((3, 2, 1), 2), "channels": 6, "layers": 2, "skip": True, "condition": Event.label(3)},
         {"event": Event.integers((1, 2, 2), 3), "channels": 4, "layers": 1, "head": "logistic-mixture", "components": 2},
         {"event": Event.real((1, 2, 2)), "channels": 6, "layers": 1, "components": 2, "separable": True},
+        {"event": Event.binary((2, 2, 2)), "channels": 4, "layers": 1, "condition": Event.real((3, 2, 2))},
     )
 
     def __init__(
@@ -237,7 +240,11 @@ class GatedPixelCNN(RasterModel):
         ]
         self.layers = nn.ModuleList(gated)
         self.readout = Readout(channels, head_channels or channels, count, self.head.parameters)
-        self.embedding = ConditionEmbedding(condition, layers * 4 * channels) if condition is not None else None
+        by_pixel = condition is not None and condition.is_image and condition.shape[1:] == event.shape[1:]
+        self.embedding = (
+            ConditionEmbedding(condition, layers * 4 * channels) if condition is not None and not by_pixel else None
+        )
+        self.map = nn.Conv2d(condition.shape[0], 2 * channels, 1) if condition is not None and by_pixel else None
 
         for layer in gated:
             # The sum of all residual branches then has the scale of one.
@@ -251,11 +258,20 @@ class GatedPixelCNN(RasterModel):
             return [None] * len(self.layers)
         return list(self.embedding(condition).chunk(len(self.layers), dim=1))  # (b, 4p) each
 
+    def _mapped(self, condition: Tensor | None) -> Tensor | None:
+        if self.map is None or self.condition is None or condition is None:
+            return None
+        mapped: Tensor = self.map(self.condition.to_network(condition, self.dtype))  # (b, 2p, h, w)
+        return mapped
+
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
         y = self.event.to_network(x, self.dtype)  # (b, c, h, w)
         v, h = self.first_vertical(shift_down(y)), self.first_horizontal(y)  # (b, p, h, w) each
         if self.positions is not None:
             to_v, to_h = self.positions().chunk(2)  # (p, h, w) each
+            v, h = v + to_v, h + to_h
+        if (mapped := self._mapped(condition)) is not None:
+            to_v, to_h = mapped.chunk(2, dim=1)  # (b, p, h, w) each
             v, h = v + to_v, h + to_h
         v, h = (t.contiguous(memory_format=torch.channels_last) for t in (v, h))
         total: Tensor | None = None
@@ -278,6 +294,7 @@ class GatedPixelCNN(RasterModel):
             GatedLayerSteps(layer, bias, features[k], features[k + 1], gated[:, k], scratch)
             for k, (layer, bias) in enumerate(zip(layers, self._biases(state.condition), strict=True))
         ]
+        cache["map"] = self._mapped(state.condition)
         cache["rows"] = RowSteps(self.first_vertical, state.x, width)
         cache["horizontal"] = [self.first_horizontal.step_weight(s) for s in groups]
         cache["targets"] = [[pixel[:, s] for pixel in features[0].pixels] for s in groups]
@@ -298,8 +315,12 @@ class GatedPixelCNN(RasterModel):
         if self.positions is not None:
             to_v, to_h = self.positions.row(i).chunk(2, dim=1)  # (w, p) each
             v, h = v + to_v, h + to_h
-        cache["above_bias"] = v[:, None]  # (w, 1, p)
-        cache["row_bias"] = [h[:, s].split(1) for s in cache["groups"]]  # (1, p_g) for each pixel
+        v, h = v[:, None], h[:, None]  # (w, 1, p) each
+        if cache["map"] is not None:
+            to_v, to_h = cache["map"][:, :, i].permute(2, 0, 1).chunk(2, dim=2)  # (w, b, p) each
+            v, h = v + to_v, h + to_h
+        cache["above_bias"] = v  # (w, 1 or b, p)
+        cache["row_bias"] = [h[:, :, s].unbind() for s in cache["groups"]]  # (1 or b, p_g) for each pixel
 
     def start_row(self, state: State, i: int, finished: Tensor | None) -> None:
         cache = state.cache

@@ -35,7 +35,7 @@ class RasterModel(AutoregressiveModel):
         raise NotImplementedError
 
     def enter_row(self, state: State, i: int) -> None:
-        """Prepare what the pixels of row `i` take from their place alone, in `state.cache`."""
+        """Prepare what the pixels of row `i` take from their place and the condition alone, in `state.cache`."""
 
     def start_row(self, state: State, i: int, finished: Tensor | None) -> None:
         """Compute what the pixels of row `i` take from the rows above, in memory that the state remembers.

@@ -168,3 +168,25 @@ def test_a_table_is_refused() -> None:
 def test_options_out_of_range_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(InvalidInput):
         GatedPixelCNN(Event.integers((3, 4, 4), 4), **options)
+
+
+@torch.no_grad()
+def test_a_condition_of_each_pixel_is_added_at_that_pixel() -> None:
+    """What is said of a pixel reaches its own conditionals, and by the vertical stack those of its row and of later ones."""
+    event = Event.integers((2, 3, 4), 3)
+    model = GatedPixelCNN(event, Event.real((5, 3, 4)), channels=8, layers=2, kernel=3).double().eval()
+    x, condition = torch.randint(0, 3, (1, 2, 3, 4)), torch.randn(1, 5, 3, 4, dtype=torch.float64)
+    before = model(x, condition)
+    for place in range(12):
+        other = condition.clone()
+        other.view(5, 12)[:, place] += 1.0
+        changed = (model(x, other) - before).abs().amax((0, 1, 4)).flatten() > 0  # (pixels,)
+        assert bool(changed[place])
+        assert not bool(changed[: place // 4 * 4].any())
+    assert float((model(x, condition + 1.0) - before).abs().amin()) > 0
+
+
+def test_a_condition_of_another_size_is_one_of_the_image() -> None:
+    model = GatedPixelCNN(Event.binary((1, 3, 4)), Event.real((1, 4, 3)), channels=4, layers=1)
+    assert model.map is None
+    assert model.embedding is not None

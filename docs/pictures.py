@@ -70,6 +70,7 @@ PICTURES = {
     "vae": Picture("binarized-mnist", training={"epochs": 8}),
     "iaf-vae": Picture("binarized-mnist", training={"epochs": 3}),
     "pixel-vae": Picture("digits", options={"latent": 8, "free_bits": 0.2}, training={"epochs": 12}),
+    "helmholtz": Picture("digits", training={"epochs": 100, "evaluate_every": 20, "learning_rate": 3e-3}),
     "nice": Picture("digits", training={"epochs": 40}),
     "realnvp": Picture("digits", training={"epochs": 20}),
     "glow": Picture("digits", options={"steps": 4, "channels": 32}, training={"epochs": 15}),

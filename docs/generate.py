@@ -284,8 +284,9 @@ def text_levels(zoo: Path) -> str:
     recorded = json.loads(path.read_text(encoding="utf-8"))
     figures = {tuple(name.split("/")): found for name, found in recorded["figures"].items()}
     minutes, threads = recorded["minutes"], recorded["threads"]
+    duration = "a minute" if minutes == 1 else f"{minutes:g} minutes"
     parts = [
-        f"Bits per byte of the test split, lower is better, after {minutes:g} minutes of training on"
+        f"Bits per byte of the test split, lower is better, after {duration} of training on"
         f" {'one core' if threads == 1 else f'{threads} cores'} each; exact. Each window is scored by itself, but that"
         " `lstm-lm` carries its state from window to window."
     ]

@@ -34,9 +34,9 @@ def beam_search(
     r"""Return, for each condition, data y of high log p(y | c) / |y|^a, where |y| counts entries, of sentences with the end.
 
     The `beam` likeliest beginnings are kept, and each is continued by every value. Beginnings that end are put aside, if they
-    are among the likeliest; the search for a condition is over when as many have been, or when no beginning can get better
-    than the best of them: log p only falls, and the bound is the longest it can get. With a beam as wide as there are
-    beginnings, the best datum is found.
+    are among the likeliest; the search for a condition is over when as many have been and no beginning is better than the
+    best of them as it stands, or when none can get better: log p only falls, and the bound is the longest it can get. With a
+    beam as wide as there are beginnings, the best datum is found.
 
     Args:
         model: an autoregressive model of whole numbers.
@@ -103,7 +103,7 @@ class _Search:
             if t == numel - 1:
                 self._finish(torch.ones_like(symbol, dtype=torch.bool), numel)
                 break
-            going = self._going(numel)
+            going = self._going(t + 1, numel)
             if not bool(going.any()):
                 return self._found(t + 1)
             state.select((source + k * torch.arange(len(source), device=source.device)[:, None]).flatten())
@@ -151,10 +151,12 @@ class _Search:
         self.best[rows] = self.candidates[better, place]
         self.complete[self.alive] += (total > -torch.inf).sum(1)
 
-    def _going(self, numel: int) -> Tensor:
-        """Return whose search is not over, (n,)."""
-        highest = self.total[:, 0] / numel**self.penalty
-        return (self.complete[self.alive] < self.beam) & (highest > self.best_score[self.alive])
+    def _going(self, length: int, numel: int) -> Tensor:
+        """Return whose search is not over, (n,), after `length` entries."""
+        first, best = self.total[:, 0], self.best_score[self.alive]
+        # As many complete ones as are wanted may all be bad, and the likeliest beginning still be on its way.
+        wanted = (self.complete[self.alive] < self.beam) | (first / length**self.penalty > best)
+        return wanted & (first / numel**self.penalty > best)
 
     def _shrink(self, state: State, going: Tensor, symbol: Tensor) -> tuple[State, Tensor]:
         """Go on with those alone whose search is not over."""

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from ancestral.distributions import make_head
 from ancestral.errors import InvalidInput, Unsupported
 from ancestral.event import Event
 from ancestral.models import create
@@ -82,6 +83,29 @@ def test_a_beam_of_one_takes_the_likeliest_symbol() -> None:
 
     greedy = model.run(model.init_state(5, conditions), choose)
     assert beam_search(model, conditions, beam=1, length_penalty=0.0).x.tolist() == greedy.tolist()
+
+
+class Long(AutoregressiveModel):
+    """Nine times symbol 0, nearly for sure; next to it the end is likeliest."""
+
+    sentences = True
+
+    def __init__(self, event: Event) -> None:
+        super().__init__(event)
+        self.head = make_head(event)
+        raw = torch.tensor([[10.0, 0.0, 2.0]]).repeat(event.numel, 1)
+        raw[9] = torch.tensor([0.0, 0.0, 10.0])
+        self.raw = torch.nn.Parameter(raw)
+
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        return self.raw.expand(len(x), -1, -1)
+
+
+@pytest.mark.parametrize("beam", [1, 2, 3])
+def test_bad_data_that_end_early_do_not_end_the_search(beam: int) -> None:
+    found = beam_search(Long(Event.sentences(12, 2)).eval(), beam=beam)
+    assert found.x[0].tolist() == [0] * 9 + [2] * 3
+    assert found.steps == 10
 
 
 @torch.no_grad()

@@ -63,7 +63,7 @@ class PixelVAE(GaussianLatentModel):
         {
             "event": Event.integers((1, 2, 2), 3),
             "condition": Event.label(3),
-            "latent": 2,
+            "latent": 1,
             "hidden": (),
             "network": "conv",
             "channels": (4,),
@@ -72,7 +72,7 @@ class PixelVAE(GaussianLatentModel):
             "layers": 1,
             "kernel": 3,
         },
-        {"event": Event.real((1, 1, 2)), "latent": 1, "hidden": (8,), "features": 2, "pixel_channels": 4, "layers": 1},
+        {"event": Event.real((1, 2, 2)), "latent": 1, "hidden": (8,), "features": 2, "pixel_channels": 4, "layers": 1},
     )
 
     def __init__(

@@ -73,7 +73,7 @@ PICTURES = {
     "helmholtz": Picture("digits", training={"epochs": 100, "evaluate_every": 20, "learning_rate": 3e-3}),
     "nice": Picture("digits", training={"epochs": 40}),
     "realnvp": Picture("digits", training={"epochs": 20}),
-    "glow": Picture("digits", options={"steps": 4, "channels": 32}, training={"epochs": 15}),
+    "glow": Picture("digits", options={"flow_steps": 4, "channels": 32}, training={"epochs": 15}),
     "maf": Picture("uci/power-plant", options={"hidden": (64, 64)}, training={"epochs": 30}, count=500),
     "iaf": Picture("uci/power-plant", options={"hidden": (32, 32), "layers": 3}, training={"epochs": 10}, count=500),
     "spline-flow": Picture("uci/power-plant", options={"hidden": (64, 64), "layers": 4}, training={"epochs": 15}, count=500),

@@ -16,7 +16,7 @@ from ancestral.models.registry import register
 class Glow(FlowModel):
     r"""log p(x | c) = log N(z; 0, I) + log |det dz/dx|, z by steps h = W actnorm(x), y_1 = h_1, y_2 = h_2 exp(s) + t.
 
-    At each scale every 2x2 block of pixels becomes four channels of one, and `steps` steps follow: ActNorm, a learned
+    At each scale every 2x2 block of pixels becomes four channels of one, and `flow_steps` steps follow: ActNorm, a learned
     invertible map W of the channels of each pixel, and an affine coupling: (s, t) is what a convolutional network makes of
     h_1, one half of the channels, and c. Half of the channels then leave for z; at the last scale all of them.
 
@@ -27,7 +27,7 @@ class Glow(FlowModel):
         event: images of even height and width.
         condition: what the networks are also given; None for none.
         scales: how many times the sides are halved, at most; halving stops at an odd side.
-        steps: steps at each scale.
+        flow_steps: steps at each scale.
         channels: channels of the networks.
         blocks: their residual blocks.
         alpha: discrete events only: distance from 0 and 1 of the logit's argument, in [0, 0.5).
@@ -42,7 +42,7 @@ class Glow(FlowModel):
         and discrete data pass a logit here.
 
     >>> import torch
-    >>> model = Glow(Event.real((1, 4, 4)), scales=1, steps=2, channels=8)
+    >>> model = Glow(Event.real((1, 4, 4)), scales=1, flow_steps=2, channels=8)
     >>> x = torch.randn(3, 1, 4, 4)
     >>> torch.allclose(model.decode(model.encode(x)), x, atol=1e-4)
     True
@@ -52,13 +52,13 @@ class Glow(FlowModel):
     reference = "Kingma & Dhariwal 2018"
     images_only = True
     examples = (
-        {"event": Event.real((1, 2, 2)), "condition": Event.label(2), "steps": 2, "channels": 4, "blocks": 1},
-        {"event": Event.binary((1, 2, 4)), "steps": 2, "channels": 4, "blocks": 1, "alpha": 0.0},
+        {"event": Event.real((1, 2, 2)), "condition": Event.label(2), "flow_steps": 2, "channels": 4, "blocks": 1},
+        {"event": Event.binary((1, 2, 4)), "flow_steps": 2, "channels": 4, "blocks": 1, "alpha": 0.0},
         {
             "event": Event.integers((1, 4, 4), 3),
             "condition": Event.label(3),
             "scales": 2,
-            "steps": 1,
+            "flow_steps": 1,
             "channels": 4,
             "blocks": 1,
         },
@@ -70,14 +70,14 @@ class Glow(FlowModel):
         condition: Event | None = None,
         *,
         scales: int = 2,
-        steps: int = 8,
+        flow_steps: int = 8,
         channels: int = 64,
         blocks: int = 1,
         alpha: float = 0.05,
     ) -> None:
         super().__init__(event, condition, alpha)
         check_sizes("scales", (scales,))
-        check_sizes("steps", (steps,))
+        check_sizes("flow_steps", (flow_steps,))
         size, height, width = self.data_shape = event.shape
         if height % 2 or width % 2:
             raise InvalidInput(
@@ -94,7 +94,7 @@ class Glow(FlowModel):
         while not last:
             size, height, width = 4 * size, height // 2, width // 2
             last = len(self.stages) + 1 == scales or height % 2 == 1 or width % 2 == 1
-            layers: list[Invertible] = [Squeeze(), *(step(size) for _ in range(steps))]
+            layers: list[Invertible] = [Squeeze(), *(step(size) for _ in range(flow_steps))]
             # What is left at the last scale goes to z in the shape that it came in, as in every flow.
             self.stages.append(Chain(*layers, Inverse(Squeeze())) if last else Chain(*layers))
             size //= 2

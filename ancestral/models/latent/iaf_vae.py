@@ -31,7 +31,7 @@ class IAFVAE(VAE):
         event: what a datum is.
         condition: what encoder and decoder are also given; None for none.
         latent: length of z, at least 2.
-        steps: T, steps of the flow.
+        flow_steps: T, steps of the flow.
         flow_hidden: units of each hidden layer of a step's network.
         context: numbers that the encoder gives to all steps.
         hidden: units of each hidden layer of the encoder, input first; the decoder mirrors them.
@@ -61,17 +61,17 @@ class IAFVAE(VAE):
     summary = "variational autoencoder with a posterior of inverse autoregressive flow steps"
     reference = "Kingma et al. 2016"
     examples = (
-        {"event": Event.binary((5,)), "latent": 3, "steps": 2, "flow_hidden": (8,), "context": 4, "hidden": (8,)},
+        {"event": Event.binary((5,)), "latent": 3, "flow_steps": 2, "flow_hidden": (8,), "context": 4, "hidden": (8,)},
         {
             "event": Event.integers((1, 2, 2), 3),
             "condition": Event.label(3),
             "latent": 2,
-            "steps": 1,
+            "flow_steps": 1,
             "flow_hidden": (8, 8),
             "context": 2,
             "hidden": (8,),
         },
-        {"event": Event.real((2,)), "latent": 2, "steps": 2, "flow_hidden": (6,), "context": 2, "hidden": (8,)},
+        {"event": Event.real((2,)), "latent": 2, "flow_steps": 2, "flow_hidden": (6,), "context": 2, "hidden": (8,)},
     )
 
     def __init__(
@@ -80,7 +80,7 @@ class IAFVAE(VAE):
         condition: Event | None = None,
         *,
         latent: int = 32,
-        steps: int = 4,
+        flow_steps: int = 4,
         flow_hidden: Sequence[int] = (320,),
         context: int = 100,
         hidden: Sequence[int] = (500, 500),
@@ -93,7 +93,7 @@ class IAFVAE(VAE):
         free_bits: float = 0.0,
         importance: int = 1,
     ) -> None:
-        check_sizes("steps and context", (steps, context))
+        check_sizes("flow_steps and context", (flow_steps, context))
         if latent == 1:
             raise InvalidInput("latent is 1: a flow of one latent only rescales it, use a vae, or latent=2 or more")
         super().__init__(
@@ -110,7 +110,7 @@ class IAFVAE(VAE):
             free_bits=free_bits,
             importance=importance,
         )
-        flow = [MaskedMLP(latent, flow_hidden, 2, activation, Event.real((context,))) for _ in range(steps)]
+        flow = [MaskedMLP(latent, flow_hidden, 2, activation, Event.real((context,))) for _ in range(flow_steps)]
         for step in flow:
             with torch.no_grad():  # near a plain gate at first, whatever the depth
                 step.output.weight.mul_(0.1)

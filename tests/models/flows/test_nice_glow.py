@@ -52,7 +52,7 @@ LAYOUTS = {
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_inverse_and_log_determinant_of_glow(layout: str) -> None:
     event, options = LAYOUTS[layout]
-    model = moved(Glow(event, Event.label(3), steps=2, channels=4, **options))
+    model = moved(Glow(event, Event.label(3), flow_steps=2, channels=4, **options))
     u = torch.randn(2, *event.shape, dtype=torch.float64, generator=generator())
     condition = torch.tensor([2, 0])
     z, log_det = model.transform(u, condition)
@@ -64,7 +64,7 @@ def test_inverse_and_log_determinant_of_glow(layout: str) -> None:
 
 
 def test_sides_are_halved_as_often_as_they_can_be() -> None:
-    stages = [len(Glow(Event.real((1, 8, 12)), scales=n, steps=1, channels=4).stages) for n in (1, 2, 3)]
+    stages = [len(Glow(Event.real((1, 8, 12)), scales=n, flow_steps=1, channels=4).stages) for n in (1, 2, 3)]
     assert stages == [1, 2, 2]  # 12 / 4 is odd
 
 
@@ -72,7 +72,7 @@ def test_sides_are_halved_as_often_as_they_can_be() -> None:
 @pytest.mark.parametrize("levels", [2, 256])
 def test_codes_of_discrete_images_decode_to_them_in_single_precision(levels: int) -> None:
     event = Event.integers((1, 8, 8), levels)
-    model = moved(Glow(event, steps=3, channels=8), by=0.02).float()
+    model = moved(Glow(event, flow_steps=3, channels=8), by=0.02).float()
     x = torch.randint(0, levels, (50, 1, 8, 8), generator=generator()).to(event.dtype)
     x[0], x[1] = 0, levels - 1
     assert torch.equal(model.decode(model.encode(x)), x)
@@ -83,7 +83,7 @@ def test_glow_learns_digits_of_three_patterns() -> None:
     event = Event.integers((1, 2, 2), 4)
     patterns = torch.tensor([[0, 1, 2, 3], [3, 3, 0, 0], [1, 2, 1, 2]], dtype=torch.uint8).view(3, 1, 2, 2)
     label = torch.randint(0, 3, (500,), generator=generator())
-    model = Glow(event, Event.label(3), steps=3, channels=8)
+    model = Glow(event, Event.label(3), flow_steps=3, channels=8)
     learn(model, patterns[label], label, steps=200, rate=1e-2)
     with torch.no_grad():
         x = model.sample(300, torch.arange(300) % 3, generator=generator())
@@ -96,7 +96,7 @@ def test_bad_options_and_images_are_refused() -> None:
         (Event.real((1, 3, 4)), {}, "even height and width.*1x3x4"),
         (Event.real((16,)), {}, "glow takes images"),
         (image, {"scales": 0}, "scales needs"),
-        (image, {"steps": 0}, "steps needs"),
+        (image, {"flow_steps": 0}, "flow_steps needs"),
         (image, {"channels": 0}, "a convolutional network needs"),
         (image, {"alpha": 0.5}, "alpha is 0.5"),
     ):

@@ -21,7 +21,7 @@ def generator(seed: int = 0) -> torch.Generator:
 def tiny(steps: int = 2, latent: int = 2, spread: float = 0.5) -> IAFVAE:
     """Return a model whose flow and decoder are far from the identity."""
     torch.manual_seed(3)
-    model = IAFVAE(Event.binary((4,)), latent=latent, hidden=(8,), flow_hidden=(8,), context=3, steps=steps)
+    model = IAFVAE(Event.binary((4,)), latent=latent, hidden=(8,), flow_hidden=(8,), context=3, flow_steps=steps)
     with torch.no_grad():
         for name, p in model.named_parameters():
             if not name.startswith("encoder"):
@@ -73,7 +73,7 @@ def test_the_flow_tightens_the_bound_of_a_posterior_that_is_no_gaussian() -> Non
     """One decoder, which leaves codes on a curve; two posteriors for it, trained alike: the flow's loses fewer nats."""
     event = Event.real((1,))
     gaps = []
-    for cls, options in ((VAE, {}), (IAFVAE, {"steps": 4, "flow_hidden": (32,), "context": 4})):
+    for cls, options in ((VAE, {}), (IAFVAE, {"flow_steps": 4, "flow_hidden": (32,), "context": 4})):
         torch.manual_seed(0)
         model = cls(event, latent=2, hidden=(16,), **options)
         with torch.no_grad():
@@ -104,8 +104,8 @@ def test_code_is_where_the_flow_takes_the_mean() -> None:
 def test_bad_options_are_refused() -> None:
     for options, match in (
         ({"latent": 1}, "a flow of one latent only rescales it"),
-        ({"steps": 0}, "steps and context needs"),
-        ({"flow_hidden": ()}, "a hidden layer of a masked network needs"),
+        ({"flow_steps": 0}, "flow_steps and context needs"),
+        ({"flow_hidden": (0,)}, "a network needs"),
         ({"importance": 2, "free_bits": 0.1}, "no KL term to weigh"),
     ):
         with pytest.raises(InvalidInput, match=match):

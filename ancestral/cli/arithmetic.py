@@ -3,14 +3,12 @@
 import sys
 from collections.abc import Sequence
 
-from ancestral.cli.parsing import add_data, add_verb, arguments, given, make_parser, parse
+from ancestral.cli.parsing import add_data, add_verb, arguments, check_output, make_parser, named_data, parse
 from ancestral.errors import InvalidInput
-from ancestral.files import check_writable
 from ancestral.verbs.codes import open_coder
 from ancestral.verbs.inputs import open_data, open_model
 from ancestral.verbs.latent_pictures import FILES, save_sum
 from ancestral.verbs.latents import arithmetic
-from ancestral.verbs.score import check_suffix
 
 DESCRIPTION = """Draw what the mean codes of classes of data are decoded to, added and taken away: a - b + c.
 
@@ -27,19 +25,16 @@ def run(argv: Sequence[str]) -> int:
     add_verb(parser, arithmetic, skip={"model", "data", "plus", "minus"})
     add_data(parser, "labelled data")
     config = parse(parser, argv)
-    output = config.get("output", "arithmetic.png")
-    check_suffix(output, FILES)
-    check_writable(output)
+    output = check_output(config.get("output", "arithmetic.png"), FILES)
     subject = open_coder(open_model(config.model, config.get("device", "auto")))
-    options = given(config.get("data"))
+    name, options = named_data(config)
     if subject.model.condition is None:
         options.setdefault("condition", config.get("by", "label"))
-    data = open_data(options.pop("name", None), subject, options)
-    chosen = {k: v for k, v in arguments(config, arithmetic).items() if k not in ("plus", "minus", "progress")}
+    data = open_data(name, subject, options)
     plus, minus = ([part.strip() for part in (config.get(key) or "").split(",") if part.strip()] for key in ("plus", "minus"))
     if not plus:
         raise InvalidInput("--plus is missing: give one class or more, such as --plus 3,8")
-    found = arithmetic(subject, plus, minus, data=data, **chosen)
+    found = arithmetic(subject, plus, minus, data=data, **arguments(config, arithmetic, skip={"plus", "minus"}))
     save_sum(found, subject.model.event, output)
     terms = " ".join(f"{'+' if group.sign > 0 else '-'} {group.name} ({group.count} data)" for group in found.groups)
     print(f"wrote {terms} to {output}", file=sys.stderr)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from ancestral.cli.parsing import add_data, add_verb, arguments, given, make_parser, parse, print_json, print_table
+from ancestral.cli.parsing import add_data, add_verb, arguments, make_parser, named_data, parse, print_json, print_table
 from ancestral.verbs.compare import compare
 from ancestral.verbs.inputs import open_data, open_model
 from ancestral.verbs.score import column_of
@@ -23,9 +23,9 @@ def run(argv: Sequence[str]) -> int:
     add_data(parser, "data name or path; what the first model was trained on where not given")
     config = parse(parser, argv)
     subjects = [open_model(name, config.get("device", "auto")) for name in config.models]
-    options = given(config.get("data"))
+    name, options = named_data(config)
     chooser = next((s for s in subjects if s.model.condition is not None), subjects[0])
-    data = open_data(options.pop("name", None) or subjects[0].data, chooser, options)
+    data = open_data(name or subjects[0].data, chooser, options)
     result = compare(
         subjects,
         data,

@@ -5,14 +5,22 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from ancestral.cli.parsing import add_data, add_verb, arguments, make_parser, open_some, parse, print_json, print_table
+from ancestral.cli.parsing import (
+    add_data,
+    add_verb,
+    arguments,
+    check_output,
+    make_parser,
+    open_some,
+    parse,
+    print_json,
+    print_table,
+)
 from ancestral.errors import InvalidInput
-from ancestral.files import check_writable
 from ancestral.verbs.complete import Completion, complete
 from ancestral.verbs.completion_files import FILES, save
 from ancestral.verbs.inputs import open_model
 from ancestral.verbs.observed import PARTS, SEQUENCE_PARTS
-from ancestral.verbs.score import check_suffix
 
 DESCRIPTION = """Draw the part of each datum that was not observed, given the part that was, and write a picture: what was
 given, the completions with their log-likelihoods, and the truth where it is known.
@@ -45,9 +53,7 @@ def run(argv: Sequence[str]) -> int:
     config = parse(parser, argv)
     if not config.get("observed"):
         raise InvalidInput(f"--observed is missing: give one of {', '.join(PARTS)}, or a file such as mask.png")
-    output = config.get("output", "completions.png")
-    check_suffix(output, FILES)
-    check_writable(output)
+    output = check_output(config.get("output", "completions.png"), FILES)
     subject = open_model(config.model, config.get("device", "auto"))
     x, condition, names, files = open_some(config, subject, LIMIT)
     truth = None if files else x.cpu()
@@ -59,7 +65,7 @@ def run(argv: Sequence[str]) -> int:
             config.observed,
             config.get("count", 8),
             config.get("condition", condition),
-            **{k: v for k, v in arguments(config, complete).items() if k not in ("observed", "condition")},
+            **arguments(config, complete, skip={"observed", "condition"}),
         )
     for warning in caught:
         print(f"ancestral: warning: {warning.message}", file=sys.stderr)

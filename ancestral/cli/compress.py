@@ -28,9 +28,7 @@ def run(argv: Sequence[str]) -> int:
         raise InvalidInput("there is no archive to write: name it with -o, such as -o images.anc")
     check_writable(config.output)
     subject = open_model(config.model, config.get("device", "auto"))
-    result = compress(
-        subject, config.source, config.output, **{k: v for k, v in arguments(config, compress).items() if k != "source"}
-    )
+    result = compress(subject, config.source, config.output, **arguments(config, compress, skip={"source"}))
     if config.get("json"):
         print_json(result)
         return 0

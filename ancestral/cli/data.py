@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ancestral.cli.parsing import add_data, given, make_parser, parse, print_json, print_table
+from ancestral.cli.parsing import add_data, make_parser, named_data, parse, print_json, print_table
 from ancestral.data import known, load
 from ancestral.data.files import names_below_root, root
 
@@ -18,9 +18,7 @@ def run(argv: Sequence[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print JSON")
     add_data(parser, "the same as DATA")
     config = parse(parser, argv)
-    options = given(config.get("data"))
-    name = options.pop("name", None)
-    name = config.get("source") or name
+    name, options = named_data(config)
     if name is None:
         return _list(bool(config.get("json")))
     data = load(name, **options)

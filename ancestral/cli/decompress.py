@@ -33,9 +33,7 @@ def run(argv: Sequence[str]) -> int:
     check_writable(Path(output) / "image" if folder else output)
     model = config.get("model")
     subject = None if model is None else open_model(model, config.get("device", "auto"))
-    restored = decompress(
-        config.archive, output, model=subject, **{k: v for k, v in arguments(config, decompress).items() if k != "output"}
-    )
+    restored = decompress(config.archive, output, model=subject, **arguments(config, decompress, skip={"output"}))
     for problem in restored.problems:
         print(f"ancestral: {problem}", file=sys.stderr)
     if restored.text is not None:

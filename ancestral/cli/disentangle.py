@@ -7,8 +7,8 @@ from ancestral.cli.parsing import (
     add_subject,
     add_verb,
     arguments,
-    given,
     make_parser,
+    named_data,
     parse,
     print_json,
     print_table,
@@ -34,9 +34,8 @@ def run(argv: Sequence[str]) -> int:
     add_data(parser, "the same as DATA")
     config = parse(parser, argv)
     subject = open_coder(open_model(config.model, config.get("device", "auto")))
-    options = given(config.get("data"))
-    name = config.get("source") or options.pop("name", None)
-    chosen = {k: v for k, v in arguments(config, disentangle).items() if k != "progress"}
+    name, options = named_data(config)
+    chosen = arguments(config, disentangle)
     factors = list(chosen.get("factors", FACTORS))
     data = open_data(name, subject, {"condition": factors if len(factors) != 1 else factors[0], **options})
     found = disentangle(subject, data, **chosen)

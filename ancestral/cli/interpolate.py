@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING
 
 from jsonargparse import Namespace
 
-from ancestral.cli.parsing import add_data, add_verb, arguments, given, make_parser, parse
+from ancestral.cli.parsing import add_data, add_verb, arguments, check_output, make_parser, named_data, parse
 from ancestral.errors import InvalidInput
-from ancestral.files import check_writable
 from ancestral.verbs.codes import open_coder
 from ancestral.verbs.inputs import Subject, find_image_files, open_data, open_model, read_images
 from ancestral.verbs.latent_pictures import FILES, save_grid, save_ways
 from ancestral.verbs.latents import interpolate
-from ancestral.verbs.score import check_suffix
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,12 +34,10 @@ def run(argv: Sequence[str]) -> int:
     add_verb(parser, interpolate, skip={"model", "a", "b", "condition"})
     add_data(parser, "what numbers are of")
     config = parse(parser, argv)
-    output = config.get("output", "interpolation.png")
-    check_suffix(output, (*FILES, ".gif"))
-    check_writable(output)
+    output = check_output(config.get("output", "interpolation.png"), (*FILES, ".gif"))
     subject = open_coder(open_model(config.model, config.get("device", "auto")))
     ends, condition = _ends(config, subject)
-    chosen = {k: v for k, v in arguments(config, interpolate).items() if k not in ("condition", "progress")}
+    chosen = arguments(config, interpolate, skip={"condition"})
     ways = interpolate(subject, ends[0], ends[1], **chosen, condition=config.get("condition", condition))
     (save_ways if Path(output).suffix.lower() == ".gif" else save_grid)(ways, subject.model.event, output)
     print(f"wrote {ways.shape[1]} data on the way to {output}", file=sys.stderr)
@@ -57,8 +53,8 @@ def _ends(config: Namespace, subject: Subject) -> "tuple[Tensor, Tensor | None]"
         raise InvalidInput(f"got {len(ends)} data to go between, expected two: image files, or numbers such as 0 1")
     if not all(end.isdecimal() for end in ends):
         return read_images(find_image_files(ends), subject.model.event), None
-    options = given(config.get("data"))
-    part = open_data(options.pop("name", None), subject, options).split(config.get("split", "test"))
+    name, options = named_data(config)
+    part = open_data(name, subject, options).split(config.get("split", "test"))
     rows = torch.tensor([int(end) for end in ends])
     if int(rows.max()) >= len(part):
         raise InvalidInput(f"there is no datum {int(rows.max())}, the split has {len(part)}: give 0 to {len(part) - 1}")

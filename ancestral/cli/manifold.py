@@ -3,13 +3,11 @@
 import sys
 from collections.abc import Sequence
 
-from ancestral.cli.parsing import add_data, add_verb, arguments, given, make_parser, parse
-from ancestral.files import check_writable
+from ancestral.cli.parsing import add_data, add_verb, arguments, check_output, make_parser, named_data, parse
 from ancestral.verbs.codes import open_coder
 from ancestral.verbs.inputs import open_data, open_model
 from ancestral.verbs.latent_pictures import FILES, save_grid
 from ancestral.verbs.latents import manifold
-from ancestral.verbs.score import check_suffix
 
 DESCRIPTION = """Draw the decoded plane of two latents, at equal steps of probability. Codes of two entries under a Gaussian
 prior are taken as they are; of other codes the plane is that of their first two principal axes over data, and the command
@@ -27,15 +25,11 @@ def run(argv: Sequence[str]) -> int:
     add_verb(parser, manifold, skip={"model", "data", "condition"})
     add_data(parser, "what the codes are looked at of")
     config = parse(parser, argv)
-    output = config.get("output", "manifold.png")
-    check_suffix(output, FILES)
-    check_writable(output)
+    output = check_output(config.get("output", "manifold.png"), FILES)
     subject = open_coder(open_model(config.model, config.get("device", "auto")))
-    options = given(config.get("data"))
-    name = options.pop("name", None)
+    name, options = named_data(config)
     data = open_data(name, subject, options) if name or options else None
-    chosen = {k: v for k, v in arguments(config, manifold).items() if k != "progress"}
-    plane = manifold(subject, data=data, **chosen)
+    plane = manifold(subject, data=data, **arguments(config, manifold))
     save_grid(plane.x, subject.model.event, output)
     print(f"wrote the plane of {plane.axes} to {output}", file=sys.stderr)
     return 0

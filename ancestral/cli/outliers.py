@@ -6,12 +6,21 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from ancestral.cli.parsing import add_data, add_verb, arguments, given, make_parser, parse, print_json, print_table
+from ancestral.cli.parsing import (
+    add_data,
+    add_verb,
+    arguments,
+    check_output,
+    make_parser,
+    named_data,
+    parse,
+    print_json,
+    print_table,
+)
 from ancestral.data import Data
-from ancestral.files import check_writable
 from ancestral.verbs.inputs import Subject, find_image_files, open_model, read_images
 from ancestral.verbs.outliers import Inputs, Outliers, draw_outliers, open_part, outliers
-from ancestral.verbs.score import TABLES, check_suffix, save_table
+from ancestral.verbs.score import TABLES, save_table
 
 DESCRIPTION = """Say which data are unusual under a model, the most unusual first, each with a p-value: the share of held-out
 inliers that are as unusual. Data with a p-value of at most --contamination are called outliers.
@@ -41,8 +50,7 @@ def run(argv: Sequence[str]) -> int:
     config = parse(parser, argv)
     for name, known in (("output", TABLES), ("picture", PICTURES)):
         if config.get(name):
-            check_suffix(config[name], known)
-            check_writable(config[name])
+            check_output(config[name], known)
     subject = open_model(config.model, config.get("device", "auto"))
     data, split, names = _open(config, subject)
     chosen = {**arguments(config, outliers), "split": split, "names": names}
@@ -65,14 +73,12 @@ def run(argv: Sequence[str]) -> int:
 
 def _open(config: Namespace, subject: Subject) -> tuple[Data, str, list[str] | None]:
     """Return the data, the name of the split that is meant, and the names of image files."""
-    sources = config.get("sources") or []
-    files = find_image_files(sources)
+    files = find_image_files(config.get("sources") or [])
     if files:
         data, split = open_part(read_images(files, subject.model.event), subject)
         return data, split, [str(path) for path in files]
-    options = given(config.get("data"))
-    name = options.pop("name", None)
-    data, split = open_part(sources[0] if sources else name, subject, config.get("split"), options)
+    name, options = named_data(config)
+    data, split = open_part(name, subject, config.get("split"), options)
     return data, split, None
 
 

@@ -8,7 +8,7 @@ import re
 import sys
 from argparse import SUPPRESS, Action, ArgumentError, RawDescriptionHelpFormatter
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -75,9 +75,16 @@ def open_subject(config: Namespace) -> tuple["Subject", "Data"]:
     from ancestral.verbs.inputs import open_data, open_model
 
     subject = open_model(config.model, config.get("device", "auto"), config.get("weights"))
+    name, options = named_data(config)
+    return subject, open_data(name, subject, options)
+
+
+def named_data(config: Namespace) -> tuple[str | None, dict[str, Any]]:
+    """Return the name of the data that were asked for, as DATA or by --data, and the options with which they are loaded."""
     options = given(config.get("data"))
     name = options.pop("name", None)
-    return subject, open_data(config.get("source") or name, subject, options)
+    first, *_ = config.get("sources") or (config.get("source"),)
+    return first or name, options
 
 
 def open_some(config: Namespace, subject: "Subject", limit: int) -> "tuple[Tensor, Tensor | None, list[str], bool]":
@@ -93,13 +100,11 @@ def open_some(config: Namespace, subject: "Subject", limit: int) -> "tuple[Tenso
     """
     from ancestral.verbs.inputs import batches, check_counts, find_image_files, open_data, read_images
 
-    sources = config.get("sources") or []
-    images = find_image_files(sources)
+    images = find_image_files(config.get("sources") or [])
     if images:
         return read_images(images, subject.model.event), None, [str(path) for path in images], True
-    options = given(config.get("data"))
-    name = options.pop("name", None)
-    split = open_data(sources[0] if sources else name, subject, options).split(config.get("split", "test"))
+    name, options = named_data(config)
+    split = open_data(name, subject, options).split(config.get("split", "test"))
     limit = config.get("limit", limit)
     check_counts(limit=limit)
     _, x, condition = next(batches(split, subject.model, batch_size=limit, limit=limit, seed=config.get("seed", 0)))
@@ -237,13 +242,21 @@ def given(section: Namespace | None) -> dict[str, Any]:
     return {} if section is None else {k: v for k, v in section.as_dict().items() if v is not None}
 
 
-def arguments(config: Namespace, verb: Callable[..., Any]) -> dict[str, Any]:
-    """Return those of a verb's keyword arguments that were given."""
-    names = inspect.signature(verb).parameters
-    chosen = {
-        name: value for name, value in given(config).items() if name in names and name not in ("model", "models", "data")
-    }
-    return {**chosen, "progress": not config.get("quiet")}
+def arguments(config: Namespace, verb: Callable[..., Any], skip: Collection[str] = ()) -> dict[str, Any]:
+    """Return those of a verb's keyword arguments that were given, without `skip`, and whether it shows progress if it can."""
+    names = inspect.signature(verb).parameters.keys() - {"model", "models", "data", *skip}
+    chosen = {name: value for name, value in given(config).items() if name in names}
+    return {**chosen, "progress": not config.get("quiet")} if "progress" in names else chosen
+
+
+def check_output(path: str, suffixes: tuple[str, ...]) -> str:
+    """Return a file that is to be written, or raise unless its suffix is known and it can be; before anything is computed."""
+    from ancestral.files import check_writable
+    from ancestral.verbs.score import check_suffix
+
+    check_suffix(path, suffixes)
+    check_writable(path)
+    return path
 
 
 def print_json(value: Any) -> None:

@@ -8,17 +8,16 @@ from ancestral.cli.parsing import (
     add_subject,
     add_verb,
     arguments,
-    given,
+    check_output,
     make_parser,
+    named_data,
     parse,
     print_json,
     print_table,
 )
-from ancestral.files import check_writable
 from ancestral.verbs.inputs import open_data, open_model
 from ancestral.verbs.pictures import save_figure
 from ancestral.verbs.probe import probe, probe_plot
-from ancestral.verbs.score import check_suffix
 
 DESCRIPTION = """Say how often logistic regression on the codes of few labelled data is right, beside the same on the data
 themselves and on as many principal components.
@@ -37,15 +36,13 @@ def run(argv: Sequence[str]) -> int:
     add_data(parser, "the same as DATA")
     config = parse(parser, argv)
     if config.get("output"):
-        check_suffix(config.output, PICTURES)
-        check_writable(config.output)
+        check_output(config.output, PICTURES)
     subject = open_model(config.model, config.get("device", "auto"))
-    options = given(config.get("data"))
-    name = config.get("source") or options.pop("name", None)
+    name, options = named_data(config)
     if subject.model.condition is None:
         options.setdefault("condition", config.get("by", "label"))
     data = open_data(name, subject, options)
-    found = probe(subject, data, **{k: v for k, v in arguments(config, probe).items() if k != "progress"})
+    found = probe(subject, data, **arguments(config, probe))
     if config.get("output"):
         save_figure(probe_plot(found), config.output)
     if config.get("json"):

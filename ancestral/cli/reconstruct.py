@@ -5,13 +5,11 @@ from collections.abc import Sequence
 
 import torch
 
-from ancestral.cli.parsing import add_data, add_verb, make_parser, open_some, parse
-from ancestral.files import check_writable
+from ancestral.cli.parsing import add_data, add_verb, check_output, make_parser, open_some, parse
 from ancestral.verbs.codes import open_coder
 from ancestral.verbs.inputs import open_model
 from ancestral.verbs.latent_pictures import FILES, save_grid
 from ancestral.verbs.latents import reconstruct
-from ancestral.verbs.score import check_suffix
 
 DESCRIPTION = """Encode and decode data, and draw them: a row of data, and below it what is left of them. An array (.npy) holds
 both, (2, n, ...).
@@ -36,9 +34,7 @@ def run(argv: Sequence[str]) -> int:
     add_verb(parser, reconstruct, skip={"model", "x", "condition"})
     add_data(parser, "the same as DATA")
     config = parse(parser, argv)
-    output = config.get("output", "reconstructions.png")
-    check_suffix(output, FILES)
-    check_writable(output)
+    output = check_output(config.get("output", "reconstructions.png"), FILES)
     subject = open_coder(open_model(config.model, config.get("device", "auto")))
     x, condition, names, _ = open_some(config, subject, LIMIT)
     back = reconstruct(subject, x, config.get("condition", condition))

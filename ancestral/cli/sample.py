@@ -8,7 +8,7 @@ from pathlib import Path
 from jsonargparse import Namespace
 from torch import Tensor
 
-from ancestral.cli.parsing import add_verb, add_weights, arguments, make_parser, parse
+from ancestral.cli.parsing import add_verb, add_weights, arguments, check_output, make_parser, parse
 from ancestral.cli.warning_lines import warnings_as_lines
 from ancestral.data.files import read_numbers
 from ancestral.errors import InvalidInput
@@ -20,7 +20,6 @@ from ancestral.verbs.drawing import DrawOptions
 from ancestral.verbs.inputs import open_model
 from ancestral.verbs.prompts import text_encoding
 from ancestral.verbs.sample import FILES, draw, sample, save
-from ancestral.verbs.score import check_suffix
 from ancestral.verbs.writing import joined, save_texts, stream_text, texts
 
 DESCRIPTION = """Draw data from a model and write them: a picture, an animation of images being drawn (.gif, .mp4), an array
@@ -59,8 +58,7 @@ def run(argv: Sequence[str]) -> int:
     config = parse(parser, [re.sub(r"^--top-([kp])(?=$|=)", r"--top_\1", token) for token in argv])  # as other tools spell it
     output = config.get("output")
     if output is not None:
-        check_suffix(output, OUTPUTS)
-        check_writable(output)
+        check_output(output, OUTPUTS)
         if Path(output).suffix.lower() in ANIMATIONS:
             check_animation(output)
     if config.get("stream"):
@@ -101,7 +99,7 @@ def _check_stream(config: Namespace) -> None:
 
 def _stream(model: Model, config: Namespace, prompt: str | bytes | Tensor | None) -> list[str]:
     """Print a text as it is drawn, and return what is to be said of it."""
-    chosen = {name: value for name, value in arguments(config, stream_text).items() if name not in ("prompt", "progress")}
+    chosen = arguments(config, stream_text, skip={"prompt"})
     _print(stream_text(model, prompt, **chosen))
     return _inexact(str(DrawOptions(**arguments(config, DrawOptions)).sharpening))
 

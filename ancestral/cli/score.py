@@ -3,10 +3,9 @@
 import sys
 from collections.abc import Sequence
 
-from ancestral.cli.parsing import add_data, add_subject, add_verb, arguments, make_parser, open_subject, parse
-from ancestral.files import check_writable
+from ancestral.cli.parsing import add_data, add_subject, add_verb, arguments, check_output, make_parser, open_subject, parse
 from ancestral.verbs.maps import SHOWN, draw_score_maps
-from ancestral.verbs.score import TABLES, check_suffix, save_table, score
+from ancestral.verbs.score import TABLES, save_table, score
 
 DESCRIPTION = """Print or write the log-likelihood of each datum of a split: columns index, log_prob (nats) and the same in the
 unit of such data, such as bits_per_dim, bits_per_sample or nats_per_point.
@@ -32,11 +31,10 @@ def run(argv: Sequence[str]) -> int:
     config = parse(parser, argv)
     for name, known in (("output", TABLES), ("map", PICTURES)):
         if config.get(name):
-            check_suffix(config[name], known)
-            check_writable(config[name])
+            check_output(config[name], known)
     subject, data = open_subject(config)
     if config.get("map"):
-        chosen = {name: value for name, value in arguments(config, draw_score_maps).items() if name != "progress"}
+        chosen = arguments(config, draw_score_maps)
         bits = draw_score_maps(subject, config.map, data, **chosen).flatten(1)
         entry = float(bits.mean())
         print(f"drew the bits of {len(bits)} data (mean {entry:.3g} an entry) to {config.map}", file=sys.stderr)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from jsonargparse import Namespace
 
-from ancestral.cli.parsing import add_data, add_verb, arguments, given, make_parser, parse, print_json
+from ancestral.cli.parsing import add_data, add_verb, arguments, make_parser, named_data, parse, print_json
 from ancestral.cli.warning_lines import warnings_as_lines
 from ancestral.data.text_files import lines_of
 from ancestral.errors import InvalidInput
@@ -63,8 +63,7 @@ def _of_data(subject: Subject, config: Namespace) -> list[Translation]:
     """Translate a split, print BLEU, and return the translations."""
     if config.get("text") or config.get("file"):
         raise InvalidInput("got both --data and sentences: give one of them")
-    options = given(config.get("data"))
-    name = options.pop("name", None)
+    name, options = named_data(config)
     found = bleu(subject, open_data(name, subject, options), **arguments(config, bleu))
     if config.get("json"):
         print_json(found.to_json())

@@ -3,13 +3,11 @@
 import sys
 from collections.abc import Sequence
 
-from ancestral.cli.parsing import add_data, add_verb, arguments, given, make_parser, parse
-from ancestral.files import check_writable
+from ancestral.cli.parsing import add_data, add_verb, arguments, check_output, make_parser, named_data, parse
 from ancestral.verbs.codes import open_coder
 from ancestral.verbs.inputs import open_data, open_model
 from ancestral.verbs.latent_pictures import FILES, save_grid
 from ancestral.verbs.latents import traverse
-from ancestral.verbs.score import check_suffix
 
 DESCRIPTION = """Draw data decoded as one latent goes from three standard deviations below its mean to three above: a row
 for each datum, or, without --latent, for the first datum a row for each of the latents that vary most.
@@ -25,13 +23,10 @@ def run(argv: Sequence[str]) -> int:
     add_verb(parser, traverse, skip={"model", "data"})
     add_data(parser, "what the codes are looked at of")
     config = parse(parser, argv)
-    output = config.get("output", "traverse.png")
-    check_suffix(output, FILES)
-    check_writable(output)
+    output = check_output(config.get("output", "traverse.png"), FILES)
     subject = open_coder(open_model(config.model, config.get("device", "auto")))
-    options = given(config.get("data"))
-    data = open_data(options.pop("name", None), subject, options)
-    found = traverse(subject, data=data, **{k: v for k, v in arguments(config, traverse).items() if k != "progress"})
+    name, options = named_data(config)
+    found = traverse(subject, data=open_data(name, subject, options), **arguments(config, traverse))
     save_grid(found.x, subject.model.event, output)
     latents = ", ".join(map(str, dict.fromkeys(found.latents)))
     print(f"wrote {len(found.x)} rows of latent {latents} to {output}", file=sys.stderr)

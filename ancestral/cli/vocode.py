@@ -3,10 +3,8 @@
 import sys
 from collections.abc import Sequence
 
-from ancestral.cli.parsing import add_data, add_subject, add_verb, arguments, make_parser, open_subject, parse
-from ancestral.files import check_writable
+from ancestral.cli.parsing import add_data, add_subject, add_verb, arguments, check_output, make_parser, open_subject, parse
 from ancestral.verbs.sample import FILES, save
-from ancestral.verbs.score import check_suffix
 from ancestral.verbs.vocode import vocode
 
 DESCRIPTION = """Draw sounds from the log-mel spectra of recordings, and print how far their spectra are from the recordings'.
@@ -24,8 +22,7 @@ def run(argv: Sequence[str]) -> int:
     add_data(parser, "the same as DATA")
     config = parse(parser, argv)
     if config.get("output"):
-        check_suffix(config["output"], FILES)
-        check_writable(config["output"])
+        check_output(config["output"], FILES)
     subject, data = open_subject(config)
     done = vocode(subject, data, **arguments(config, vocode))
     if config.get("output"):

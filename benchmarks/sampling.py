@@ -8,8 +8,10 @@ from typing import Any
 import torch
 
 from ancestral.event import Event
+from ancestral.layers.kernels import COMPILED
 from ancestral.models import create
-from ancestral.models.autoregressive.base import AutoregressiveModel
+from ancestral.models.autoregressive.gated_pixelcnn import GatedPixelCNN
+from ancestral.models.base import Model
 from ancestral.verbs.inputs import rounded
 from benchmarks import page
 
@@ -24,13 +26,14 @@ def measure(tiny: bool, repeats: int) -> list[dict[str, Any]]:
     return [_by_batch(tiny, repeats), _by_size(tiny)]
 
 
-def _model(side: int, tiny: bool, layers: int = LAYERS) -> AutoregressiveModel:
+def _model(side: int, tiny: bool, layers: int = LAYERS) -> GatedPixelCNN:
     size = {"channels": 8, "layers": 2} if tiny else {"channels": CHANNELS, "layers": layers}
     model = create(
         "gated-pixelcnn", Event.binary((1, side, side)), skip=True, head_channels=32, vertical_residual=False, **size
     )
-    if not isinstance(model, AutoregressiveModel):
-        raise TypeError("the Gated PixelCNN is autoregressive")
+    if not isinstance(model, GatedPixelCNN):
+        raise TypeError(f"gated-pixelcnn is a {type(model).__name__}")
+    model.fused_least = 0  # type: ignore[misc]
     return model.eval()
 
 
@@ -51,7 +54,7 @@ def _peak(threads: int) -> float:
     return 2 * 1024**3 / _seconds(lambda: a @ a, 9)
 
 
-def _operations(model: AutoregressiveModel) -> float:
+def _operations(model: GatedPixelCNN) -> float:
     """Return the multiplications and additions for each pixel of one image: two for each weight of a convolution."""
     return 2.0 * sum(p.numel() for name, p in model.named_parameters() if p.dim() == 4)
 
@@ -66,24 +69,25 @@ def _by_batch(tiny: bool, repeats: int) -> dict[str, Any]:
         x = torch.zeros(batch, 1, side, side)
         model(x)
         naive = _seconds(lambda x=x: model(x), repeats) * side * side  # type: ignore[misc]
-        steps = _seconds(lambda batch=batch: model.sample(batch), repeats if batch == 1 else 1)  # type: ignore[misc]
-        share = _operations(model) * batch * side * side / steps / peak
-        pixel = 1e3 * steps / side**2
-        rows.append(
-            [f"{batch}", f"{threads}", f"{naive:.3g}", f"{steps:.3g}", f"{naive / steps:.0f}x", f"{pixel:.3g}", f"{share:.0%}"]
-        )
-        if batch == 1 or not (tiny or page.machine()["bfloat16"]):
-            continue
-        half = rounded(model, "bfloat16")
-        half(x)
-        steps = _seconds(lambda batch=batch, half=half: half.sample(batch), 1)  # type: ignore[misc]
-        pixel = 1e3 * steps / side**2
-        rows.append([f"{batch}, bfloat16", f"{threads}", "", f"{steps:.3g}", f"{naive / steps:.0f}x", f"{pixel:.3g}", ""])
+        kinds: list[tuple[str, Model]] = [("float32", model)]
+        if batch > 1 and (tiny or page.machine()["bfloat16"]):
+            kinds.append(("bfloat16", rounded(model, "bfloat16")))
+        for kind, each in kinds:
+            for fused in (False, True) if COMPILED else (False,):
+                each.fused = fused  # type: ignore[assignment]
+                each.sample(1)
+                steps = _seconds(lambda batch=batch, each=each: each.sample(batch), repeats if batch == 1 else 1)  # type: ignore[misc]
+                share = f"{_operations(model) * batch * side * side / steps / peak:.0%}" if kind == "float32" else ""
+                way = "a row in one call" if fused else "one by one"
+                speed = [f"{steps:.3g}", f"{naive / steps:.0f}x", f"{1e3 * steps / side**2:.3g}"]
+                rows.append([f"{batch}", f"{threads}", kind, way, f"{naive:.3g}", *speed, share])
     return {
-        "title": f"Gated PixelCNN, {LAYERS} layers of {CHANNELS} channels, {side} x {side}, eager",
+        "title": f"Gated PixelCNN, {LAYERS} layers of {CHANNELS} channels, {side} x {side}",
         "header": [
             "batch",
             "threads",
+            "type of steps",
+            "pixels",
             "whole image for each pixel, s",
             "steps, s",
             "ratio",
@@ -96,6 +100,7 @@ def _by_batch(tiny: bool, repeats: int) -> dict[str, Any]:
             " The peak is of a product of two matrices of side 1,024 in float32, in the same run with as many threads."
             " Its share counts each weight at each pixel, also what would read outside the image, which steps leave out."
             " Steps in bfloat16 (`--weights bfloat16`, where the CPU has instructions for it) are beside passes in float32."
+            " A row in one call: by a loop that numba compiles, which `sample` takes by itself where there is enough to draw."
         ],
     }
 

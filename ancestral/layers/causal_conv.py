@@ -327,6 +327,7 @@ class PixelRow:
         left: columns of zeros.
         width: pixels.
         channels: features of a pixel.
+        memory: zeros of the shape of `memory`, where they are part of other memory; None to make them.
 
     >>> row = PixelRow(torch.zeros(1), left=1, width=3, channels=1)
     >>> row.pixels[0][:] = 5.0
@@ -334,13 +335,13 @@ class PixelRow:
     (tensor([[0., 5.]]), tensor([[5., 0.]]))
     """
 
-    def __init__(self, like: Tensor, left: int, width: int, channels: int) -> None:
+    def __init__(self, like: Tensor, left: int, width: int, channels: int, memory: Tensor | None = None) -> None:
         n = len(like)
-        self.memory = like.new_zeros(n, left + width, channels)
+        self.memory = like.new_zeros(n, left + width, channels) if memory is None else memory
         # Views made once: at batch size 1, making a view takes as long as a tenth of a layer.
         self.pixels = list(self.memory[:, left:].unbind(1))
-        stride = self.memory.stride(0)
-        self.windows = [self.memory.as_strided((n, (left + 1) * channels), (stride, 1), j * channels) for j in range(width)]
+        rows = self.memory.view(n, -1)
+        self.windows = [rows[:, j * channels : (j + left + 1) * channels] for j in range(width)]
 
 
 def _half(kernel: int) -> int:

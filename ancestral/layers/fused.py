@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ancestral.layers.kernels import Array, compiled, copy, draw_level
+from ancestral.layers.kernels import Array, compiled, copy, draw_bit, draw_level
 
 
 class FusedSteps(NamedTuple):
@@ -37,7 +37,8 @@ def choose_levels(steps: FusedSteps, step: int, logits: Array, first: int, last:
     Args:
         steps: the steps; raw parameters, values and previous values are written into it.
         step: which of them.
-        logits: of these data, (at least last - first, levels); changed in place.
+        logits: of these data, (at least last - first, levels), or, of two levels, (at least last - first, 1) of the second;
+            changed in place.
         first: the first of these data.
         last: the one after them.
         sums: written to, (levels,).
@@ -48,5 +49,10 @@ def choose_levels(steps: FusedSteps, step: int, logits: Array, first: int, last:
         if not steps.is_given[step]:
             for k in range(logits.shape[1]):
                 logits[row, k] *= np.float32(steps.scale)
-            steps.values[datum, step] = draw_level(logits, row, steps.noise[datum, step], sums)
+            noise = steps.noise[datum, step]
+            if logits.shape[1] == 1:
+                # A distribution that was sharpened is a table of two probabilities.
+                steps.values[datum, step] = draw_bit(logits[row, 0], noise, steps.scale == 1.0)
+            else:
+                steps.values[datum, step] = draw_level(logits, row, noise, sums)
         steps.previous[datum] = steps.values[datum, step]

@@ -341,3 +341,19 @@ def draw_level(logits: Array, b: int, noise: float, sums: NDArray[np.float64]) -
     for k in range(levels):
         level += not sums[k] > threshold
     return level
+
+
+@compiled
+def draw_bit(logit: float, noise: float, below: bool) -> int:
+    """Return the value that `noise` stands for where 1 has probability sigmoid(logit); 2 for NaN.
+
+    Args:
+        logit: of the value 1.
+        noise: in [0, 1).
+        below: whether noise below its probability stands for 1, as in `distributions.Bernoulli.from_noise`, or noise
+            above that of 0, as in `distributions.Categorical.from_noise`.
+    """
+    if logit != logit:
+        return 2
+    one = 1.0 / (1.0 + np.exp(-np.float64(logit)))
+    return int(noise < one) if below else int(noise >= 1.0 - one)

@@ -31,7 +31,9 @@ class FusedModel(AutoregressiveModel):
     """
 
     fused_least: ClassVar[int | None] = None
-    """Layers times entries from which on compiled steps are worth the time to load them; None where there are none."""
+    """Work from which on compiled steps are worth the time to load them, see `fused_work`; None where there are none."""
+    fused_types: ClassVar[tuple[torch.dtype, ...]] = (torch.float32,)
+    """Types of weights and states with which steps can be taken so."""
     _network: tuple[list[tuple[int, int, int]], Any] | None = None
 
     @property
@@ -40,15 +42,23 @@ class FusedModel(AutoregressiveModel):
         return 1
 
     def fuses(self, state: State, draws: Draws) -> bool:
-        enough = self.fused_least is not None and self.depth * self.event.numel >= self.fused_least
+        enough = self.fused_least is not None and self.fused_work(state) >= self.fused_least
         return COMPILED and self.fused and enough and self.fusible(draws)
+
+    def fused_work(self, state: State) -> int:
+        """Return the layers times the entries that are to be gone through."""
+        return self.depth * self.event.numel
+
+    def fused_stop(self, t: int) -> int:
+        """Return the step before which a call that begins at step `t` has to stop."""
+        return t + FUSED_STEPS
 
     def fusible(self, draws: Draws) -> bool:
         """Return whether there is a fused loop for this model, type and device, and for such draws; compiled or not."""
         sharpening = draws.value.sharpening
         plain = sharpening.top_k is None and sharpening.top_p in (None, 1.0) and not self.event.end
-        known = self.fused_least is not None and self.head.name == "softmax"
-        return known and plain and self.dtype == torch.float32 and self.device.type == "cpu"
+        known = self.fused_least is not None and self.head.name in ("softmax", "bernoulli")
+        return known and plain and self.dtype in self.fused_types and self.device.type == "cpu"
 
     def fused_network(self) -> Any:
         """Return the weights as the loop reads them, kept until one of them changes."""
@@ -76,13 +86,16 @@ class FusedModel(AutoregressiveModel):
         """
         raise NotImplementedError
 
+    def finish_fused(self, state: State, prepared: Any) -> None:
+        """Bring into the state what `take_fused` left in copies of its memory, if there are any."""
+
     def run_fused(self, state: State, draws: Draws, stop: int) -> None:
         levels, n = self.event.levels or 0, len(state.x)
         threads = max(1, min(torch.get_num_threads(), n // FUSED_ROWS))
         bounds = [-(-n * k // threads // FUSED_ROWS) * FUSED_ROWS for k in range(threads)] + [n]
         parts = [slice(begin, end) for begin, end in itertools.pairwise(bounds) if begin < end]
-        for t in range(state.t, stop, FUSED_STEPS):
-            entries = state.entries[t : min(t + FUSED_STEPS, stop)]
+        while (t := state.t) < stop:
+            entries = state.entries[t : min(self.fused_stop(t), stop)]
             is_given = [draws.is_given(entry) for entry in entries]
             values = torch.zeros(n, len(entries), dtype=torch.long)
             if draws.given is not None:
@@ -96,12 +109,14 @@ class FusedModel(AutoregressiveModel):
                 scale=1.0 / draws.value.sharpening.temperature,
                 raw=np.empty((n, len(entries) if draws.scored else 1, self.head.parameters), np.float32),
             )
-            take = functools.partial(self.take_fused, state, self.prepare_fused(state, t, t + len(entries)), steps)
+            prepared = self.prepare_fused(state, t, t + len(entries))
+            take = functools.partial(self.take_fused, state, prepared, steps)
             if len(parts) == 1:
                 take(parts[0])
             else:
                 with ThreadPoolExecutor(len(parts)) as pool:
                     list(pool.map(take, parts))
+            self.finish_fused(state, prepared)
             state.x[:, entries] = values.to(state.x.dtype)
             state.t = t + len(entries)
             if draws.scored:

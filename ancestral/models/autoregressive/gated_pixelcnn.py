@@ -1,5 +1,8 @@
 """Gated PixelCNN: two stacks of causal convolutions, which together see every pixel before the current one."""
 
+import math
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -7,7 +10,10 @@ from ancestral.distributions import make_head
 from ancestral.event import Event
 from ancestral.layers.causal_conv import CausalConv2d, PixelRow, RowSteps, channel_groups, group_slices, shift_down, spread
 from ancestral.layers.condition import ConditionEmbedding
+from ancestral.layers.fused import FusedSteps
+from ancestral.layers.fused_gated import RowMemory, RowNetwork, take_row_steps
 from ancestral.layers.gates import gate
+from ancestral.layers.kernels import array
 from ancestral.models.autoregressive.raster import Positions, RasterModel, Readout, ReadoutSteps, check_dropout, check_options
 from ancestral.models.autoregressive.state import State
 from ancestral.models.registry import register
@@ -97,6 +103,8 @@ class GatedLayerSteps:
             bias of the convolution that comes after.
         scratch: memory for what the gate of a row reads, (width, batch, 2 channels), and for what it gives, (width, batch,
             channels).
+        context: memory for what the horizontal stack's gates read: of a row what comes from above, and of a pixel at its step
+            all of it, (width, batch, 2 channels).
     """
 
     def __init__(
@@ -107,8 +115,9 @@ class GatedLayerSteps:
         following: PixelRow,
         gated: Tensor,
         scratch: tuple[Tensor, Tensor],
+        context: Tensor,
     ) -> None:
-        n, p, width = len(gated), layer.channels, len(h.pixels)
+        p, width = layer.channels, len(h.pixels)
         self.windows, self.gated, self.scratch = h.windows, gated, scratch
         self.rows = RowSteps(layer.vertical, gated, width)
         self.vertical_bias = layer.vertical.bias.detach()  # (2p,)
@@ -123,8 +132,7 @@ class GatedLayerSteps:
         if bias is not None:
             self.link_bias = self.link_bias + bias[:, 2 * p :][:, ungrouped]  # (b, 2p)
         self.vertical_residual = layer.link.step_weight_and_bias(slice(2 * p, 3 * p)) if layer.residual else None  # (p + 1, p)
-        # What the horizontal stack's gates read: of a row what comes from above, and of a pixel at its step all of it.
-        self.context = gated.new_zeros(width, n, 2 * p)
+        self.context = context
         self.contexts = [
             [(a, *a.chunk(2, dim=1)) for a in self.context[:, :, 2 * s.start : 2 * s.stop].unbind()] for s in slices
         ]  # (b, 2 p_g), (b, p_g) and (b, p_g) for each pixel
@@ -198,6 +206,8 @@ class GatedPixelCNN(RasterModel):
 
     summary = "two stacks of gated causal convolutions over an image"
     reference = "van den Oord et al. 2016b"
+    fused_least = 100_000
+    fused_types = (torch.float32, torch.bfloat16)
     training_defaults = {"learning_rate": 2e-3, "batch_size": 32}
     examples = (
         {"event": Event.binary((1, 2, 3)), "channels": 4, "layers": 2, "vertical_residual": False},
@@ -287,11 +297,14 @@ class GatedPixelCNN(RasterModel):
         n, p, (count, _, width), cache = len(state.x), self.channels, self.event.shape, state.cache
         groups = group_slices(channel_groups(p, count))
         layers = [layer for layer in self.layers if isinstance(layer, GatedLayer)]
-        features = [PixelRow(state.x, layers[0].horizontal.left, width, p) for _ in range(len(layers) + 1)]
+        left = layers[0].horizontal.left
+        cache["memory"] = state.x.new_zeros(len(layers) + 1, n, left + width, p)
+        cache["context"] = state.x.new_zeros(len(layers), width, n, 2 * p)
+        features = [PixelRow(state.x, left, width, p, memory) for memory in cache["memory"]]
         gated = state.x.new_ones(n, len(layers), p + 1)
         scratch = state.x.new_zeros(width, n, 2 * p), state.x.new_zeros(width, n, p)
         cache["layers"] = [
-            GatedLayerSteps(layer, bias, features[k], features[k + 1], gated[:, k], scratch)
+            GatedLayerSteps(layer, bias, features[k], features[k + 1], gated[:, k], scratch, cache["context"][k])
             for k, (layer, bias) in enumerate(zip(layers, self._biases(state.condition), strict=True))
         ]
         cache["map"] = self._mapped(state.condition)
@@ -299,11 +312,12 @@ class GatedPixelCNN(RasterModel):
         cache["horizontal"] = [self.first_horizontal.step_weight(s) for s in groups]
         cache["targets"] = [[pixel[:, s] for pixel in features[0].pixels] for s in groups]
         cache["groups"], cache["features"], cache["readout"] = groups, features[-1].pixels, ReadoutSteps(self.readout, state.x)
+        cache["gated"] = gated
         state.remember(gated, cache["readout"].memory, *(row.memory for row in features))
         by_pixel = [memory for layer in cache["layers"] for memory in (layer.rows.memory, layer.context)]
         state.remember(*(memory.transpose(0, 1) for memory in (cache["rows"].memory, *by_pixel)))
         if layers[0].skip:
-            cache["gated"], cache["total"] = gated.flatten(1), state.remember(state.x.new_zeros(n, p))
+            cache["flat"], cache["total"] = gated.flatten(1), state.remember(state.x.new_zeros(n, p))
             cache["totals"] = [cache["total"][:, s] for s in groups]
             cache["skip"] = [
                 torch.cat([layer.out.step_weight_and_bias(slice(p + s.start, p + s.stop)) for layer in layers]) for s in groups
@@ -320,6 +334,7 @@ class GatedPixelCNN(RasterModel):
             to_v, to_h = cache["map"][:, :, i].permute(2, 0, 1).chunk(2, dim=2)  # (w, b, p) each
             v, h = v + to_v, h + to_h
         cache["above_bias"] = v  # (w, 1 or b, p)
+        cache["begin"] = h
         cache["row_bias"] = [h[:, :, s].unbind() for s in cache["groups"]]  # (1 or b, p_g) for each pixel
 
     def start_row(self, state: State, i: int, finished: Tensor | None) -> None:
@@ -338,5 +353,70 @@ class GatedPixelCNN(RasterModel):
             layer.pixel(j, c)
         if "skip" not in cache:
             return cache["readout"].pixel(cache["features"][j], c)
-        torch.mm(cache["gated"], cache["skip"][c], out=cache["totals"][c])
+        torch.mm(cache["flat"], cache["skip"][c], out=cache["totals"][c])
         return cache["readout"].pixel(cache["total"], c)
+
+    # Many steps in one call
+
+    @property
+    def depth(self) -> int:
+        return len(self.layers)
+
+    def make_network(self) -> RowNetwork:
+        p, count, event = self.channels, self.event.shape[0], self.event
+        layers = [layer for layer in self.layers if isinstance(layer, GatedLayer)]
+        slices = group_slices(channel_groups(p, count))
+        hidden, output = self.readout.hidden, self.readout.output
+        inner, outer = (group_slices(channel_groups(len(conv.bias), count)) for conv in (hidden, output))
+        matrices: list[Tensor] = []
+        end = 0
+
+        def place(weight: Tensor) -> int:
+            nonlocal end
+            matrices.append(weight.float().flatten())
+            begin, end = end, end + weight.numel()
+            return begin
+
+        def both(s: slice) -> Tensor:
+            channels = torch.arange(p)[s]
+            return torch.cat((channels, channels + p)).to(self.device)
+
+        def skip(s: slice) -> Tensor:
+            return torch.cat([layer.out.step_weight_and_bias(slice(p + s.start, p + s.stop)) for layer in layers])
+
+        values = event.to_network(torch.arange(event.levels or 0), torch.float32)
+        return RowNetwork(
+            image=np.array([place(self.first_horizontal.step_weight(s)) for s in slices]),
+            inputs=np.array([[place(layer.horizontal.step_weight(both(s))) for s in slices] for layer in layers]),
+            outputs=np.array([[place(layer.out.step_weight_and_bias(s)) for s in slices] for layer in layers]),
+            skip=np.array([place(skip(s)) for s in slices] if layers[0].skip else [], np.int64),
+            hidden=np.array([place(hidden.step_weight(s)) for s in inner]),
+            output=np.array([place(output.step_weight(s)) for s in outer]),
+            weights=array(torch.cat(matrices)),
+            hidden_bias=array(hidden.bias.float()),
+            output_bias=array(output.bias.float().view(count, -1)),
+            edges=np.array([0, *(s.stop for s in slices)]),
+            hidden_edges=np.array([0, *(s.stop for s in inner)]),
+            scaled=array(torch.cat((values, torch.tensor([math.nan])))),
+            image_taps=self.first_horizontal.left + 1,
+            taps=layers[0].horizontal.left + 1,
+        )
+
+    def prepare_fused(self, state: State, begin: int, stop: int) -> tuple[RowNetwork, RowMemory, int]:
+        self.approach(state, None if begin == 0 else state.x[:, state.entries[begin - 1]])
+        memory = RowMemory(*(array(tensor.float()) for tensor in (*self._row_memory(state), state.cache["begin"])))
+        return self.fused_network(), memory, begin % (self.event.shape[0] * self.event.shape[2])
+
+    def _row_memory(self, state: State) -> tuple[Tensor, ...]:
+        cache = state.cache
+        total = cache["total"] if "total" in cache else state.x.new_zeros(0, 0)
+        return cache["row"].memory, cache["memory"], cache["context"], cache["gated"], total, cache["readout"].memory
+
+    def take_fused(self, state: State, prepared: tuple[RowNetwork, RowMemory, int], steps: FusedSteps, rows: slice) -> None:
+        network, memory, begin = prepared
+        take_row_steps(network, memory, steps, begin, rows.start, rows.stop)
+
+    def finish_fused(self, state: State, prepared: tuple[RowNetwork, RowMemory, int]) -> None:
+        if self.dtype != torch.float32:
+            for tensor, copied in zip(self._row_memory(state), prepared[1], strict=False):
+                tensor.copy_(torch.from_numpy(copied))

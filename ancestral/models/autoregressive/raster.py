@@ -5,11 +5,11 @@ from torch import Tensor, nn
 
 from ancestral.errors import InvalidInput
 from ancestral.layers.causal_conv import CausalConv2d, PixelRow, channel_groups, group_slices
-from ancestral.models.autoregressive.base import AutoregressiveModel
+from ancestral.models.autoregressive.fused import FusedModel
 from ancestral.models.autoregressive.state import State
 
 
-class RasterModel(AutoregressiveModel):
+class RasterModel(FusedModel):
     """A model that visits an image row by row, pixel by pixel, and in a pixel channel by channel (R, then G, then B).
 
     A subclass implements `forward`, and for steps `start_layers`, `start_row` and `step_pixel`. The current row of the
@@ -59,9 +59,14 @@ class RasterModel(AutoregressiveModel):
         self.start_layers(state)
 
     def advance(self, state: State, previous: Tensor | None) -> Tensor:
+        self.approach(state, previous)
+        channels, _, width = self.event.shape
+        return self.step_pixel(state, *divmod(state.t % (width * channels), channels))
+
+    def approach(self, state: State, previous: Tensor | None) -> None:
+        """Do what comes before `step_pixel` at a step: note the value of the entry before, and enter a row."""
         channels, _, width = self.event.shape
         i, rest = divmod(state.t, width * channels)
-        j, c = divmod(rest, channels)
         row: PixelRow = state.cache["row"]
         if previous is not None:
             before, entry = divmod((state.t - 1) % (width * channels), channels)
@@ -71,7 +76,14 @@ class RasterModel(AutoregressiveModel):
             state.cache["row_index"] = i
         if rest == 0:
             self.start_row(state, i, torch.stack(row.pixels) if i else None)
-        return self.step_pixel(state, j, c)
+
+    def fused_work(self, state: State) -> int:
+        """Return the layers times the entries of all data: calls cost little beside the work in them."""
+        return self.depth * self.event.numel * len(state.x)
+
+    def fused_stop(self, t: int) -> int:
+        channels, _, width = self.event.shape
+        return (t // (width * channels) + 1) * width * channels  # what comes from above is made for a row
 
     def _scaled(self, state: State, previous: Tensor) -> Tensor:
         if self.event.discrete:

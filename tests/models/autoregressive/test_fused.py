@@ -25,6 +25,7 @@ from ancestral.pcm import PCM
 from ancestral.verbs.complete import complete
 from ancestral.verbs.inputs import rounded
 from ancestral.verbs.sample import sample
+from tests.models.autoregressive.half_given import half_given
 
 CONDITIONS = {
     "none": None,
@@ -57,19 +58,6 @@ def condition_of(event: Event | None, n: int) -> Tensor | None:
     if event is None:
         return None
     return torch.randn(n, *event.shape) if event.levels is None else torch.arange(n) % event.levels
-
-
-def draws(model: SequenceModel, n: int, seed: int, temperature: float = 1.0) -> Draws:
-    """Draws of which about half are given, from noise that the seed says."""
-    generator = torch.Generator().manual_seed(seed)
-    numel, levels = model.event.numel, model.event.levels or 0
-    return Draws(
-        EntryValue(model.head, Sharpening(temperature)),
-        torch.rand(n, numel, 1, generator=generator, dtype=torch.float64),
-        torch.randint(levels, (n, numel), generator=generator),
-        torch.rand(numel, generator=generator) < 0.5,
-        scored=True,
-    )
 
 
 def eagerly(model: SequenceModel, state: State, chosen: Draws, stop: int) -> None:
@@ -131,7 +119,7 @@ def compare(model: SequenceModel, batch: int, temperature: float, parts: tuple[i
     """Take some steps in one call, some one by one and the rest in one call; compare with all of them one by one."""
     given = condition_of(model.condition, batch)
     ours, theirs = model.init_state(batch, given), model.init_state(batch, given)
-    mine, other = draws(model, batch, seed, temperature), draws(model, batch, seed, temperature)
+    mine, other = half_given(model, batch, seed, temperature), half_given(model, batch, seed, temperature)
     assert model.fusible(mine)
     numel = model.event.numel
     first, second = (min(part, numel) for part in sorted(parts))
@@ -222,7 +210,7 @@ def test_weights_of_eight_bits_are_multiplied_as_their_layers_do() -> None:
     model = rounded(whole, "int8")
     log_p = []
     for each, at_once in ((model, True), (model, False), (whole, False)):
-        chosen = draws(each, 40, 3)
+        chosen = half_given(each, 40, 3)
         chosen.noise, chosen._observed = None, None  # all are given
         state = each.init_state(40)
         if at_once:

@@ -6,14 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from ancestral.distributions import Sharpening
 from ancestral.errors import InvalidInput
 from ancestral.event import Event
 from ancestral.models import create
-from ancestral.models.autoregressive.draws import Draws, EntryValue
 from ancestral.models.autoregressive.gated_pixelcnn import GatedPixelCNN
 from ancestral.verbs.inputs import rounded
 from ancestral.verbs.sample import sample
+from tests.models.autoregressive.half_given import half_given
 
 
 def build(event: Event, condition: Event | None = None, **options: object) -> GatedPixelCNN:
@@ -27,19 +26,6 @@ def build(event: Event, condition: Event | None = None, **options: object) -> Ga
                 parameter.normal_()
         model.readout.output.weight.mul_(20.0)
     return model.eval()
-
-
-def draws(model: GatedPixelCNN, n: int, seed: int, temperature: float = 1.0) -> Draws:
-    """Draws of which about half are given, from noise that the seed says."""
-    generator = torch.Generator().manual_seed(seed)
-    numel, levels = model.event.numel, model.event.levels or 0
-    return Draws(
-        EntryValue(model.head, Sharpening(temperature)),
-        torch.rand(n, numel, 1, generator=generator, dtype=torch.float64),
-        torch.randint(levels, (n, numel), generator=generator),
-        torch.rand(numel, generator=generator) < 0.5,
-        scored=True,
-    )
 
 
 def condition_of(event: Event | None, n: int) -> Tensor | None:
@@ -81,7 +67,7 @@ def test_rows_in_one_call_are_steps_one_by_one(
     model = build(Event.integers(shape, levels), given_by, **options)
     context = condition_of(given_by, batch)
     one_by_one, in_calls = model.init_state(batch, context), model.init_state(batch, context)
-    expected, chosen = draws(model, batch, seed, temperature), draws(model, batch, seed, temperature)
+    expected, chosen = half_given(model, batch, seed, temperature), half_given(model, batch, seed, temperature)
     model.fused = False
     x = model.run(one_by_one, expected)
     stops = [min(parts[0], model.event.numel), min(sum(parts), model.event.numel), model.event.numel]
@@ -104,7 +90,7 @@ def test_rows_of_bfloat16_are_computed_in_single_precision() -> None:
     model = build(Event.integers((1, 4, 5), 3), channels=8, skip=True)
     half = rounded(model, "bfloat16")
     assert isinstance(half, GatedPixelCNN)
-    one_by_one, in_calls = (draws(half, 6, 0) for _ in range(2))
+    one_by_one, in_calls = (half_given(half, 6, 0) for _ in range(2))
     for chosen in (one_by_one, in_calls):
         chosen.given, chosen._observed = torch.ones(6, 20, dtype=torch.long), None
     half.run(half.init_state(6), one_by_one)

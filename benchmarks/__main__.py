@@ -18,7 +18,7 @@ from benchmarks.harness import Settings, run
 
 TABLES = ("made", "gated_pixelcnn", "realnvp", "maf", "vae")
 """Tables of contenders that train and score."""
-OTHERS = ("sampling", "decoding", "wavenet", "attention", "codecs", "loop_overhead", "outlier_pairs")
+OTHERS = ("sampling", "decoding", "wavenet", "attention", "codecs", "loop_overhead", "outlier_pairs", "outliers")
 """Tables that measure something else."""
 
 

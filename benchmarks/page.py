@@ -18,9 +18,9 @@ from benchmarks.harness import Measure, Table
 
 OUT = Path(__file__).resolve().parent / "out"
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
-ELSEWHERE = {"outlier_pairs": "outliers.md"}
+ELSEWHERE = {"outlier_pairs": "outliers.md", "outliers": "outliers.md"}
 """Pages of the tables in which nothing is timed."""
-PACKAGES = ("ancestral", "torch", "lightning", "zuko", "nflows", "normflows", "pythae", "transformers")
+PACKAGES = ("ancestral", "torch", "lightning", "zuko", "nflows", "normflows", "pythae", "transformers", "pyod")
 OURS, BARE = "ancestral", "bare loop"
 COMPARED = ("train", "score", "sample")
 """Measures that have a column of ratios."""

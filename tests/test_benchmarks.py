@@ -85,6 +85,15 @@ def test_codecs_print_measurements(real_data):
         assert all(float(row[1]) > 0 for row in table["rows"])
 
 
+def test_outliers_print_measurements():
+    (table,) = run("outliers")["tables"]
+    by_name = {row[0]: row for row in table["rows"]}
+    areas = table["columns"]["wine"]["areas"]
+    mean = sum(areas["ancestral MADE, likelihood"]) / 2
+    assert by_name["ancestral MADE, likelihood"][1].strip("*").startswith(f"{mean:.3f}")
+    assert "PyOD ECOD" in by_name or "PyOD ECOD was skipped" in table["notes"][1]
+
+
 def test_outlier_pairs_print_measurements(real_data):
     (table,) = run("outlier_pairs")["tables"]
     assert [row[0] for row in table["rows"]] == ["likelihood", "typicality", "ratio", "complexity", "all"]

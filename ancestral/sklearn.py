@@ -19,7 +19,7 @@ from ancestral.models.base import Model
 from ancestral.verbs.background import NOISE, noised
 from ancestral.verbs.fit import fit as fit_model
 from ancestral.verbs.inputs import auto_batch_size, evaluating
-from ancestral.verbs.outlier_scores import p_values, typicality
+from ancestral.verbs.outlier_scores import p_values, ratio, typicality
 from ancestral.verbs.sample import sample as draw
 from ancestral.verbs.score import likelihood_of, log_likelihood
 
@@ -295,13 +295,12 @@ class OutlierDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         """Return the score of each row, (n,), nats, the larger the more normal."""
         check_is_fitted(self)
         table = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-        log_p = self.estimator_.score_samples(table)
+        nats = -torch.from_numpy(self.estimator_.score_samples(table))
         if self.background_ is not None:
-            # What has no density under both models is no inlier, and inf - inf says nothing.
-            return np.nan_to_num(log_p - self.background_.score_samples(table), nan=-np.inf, posinf=np.inf, neginf=-np.inf)
-        if self.criterion == "typicality":
-            return -typicality(-torch.from_numpy(log_p), self._inliers)[0].numpy()
-        return log_p
+            nats = ratio(nats, -torch.from_numpy(self.background_.score_samples(table)))
+        elif self.criterion == "typicality":
+            nats, _ = typicality(nats, self._inliers)
+        return np.asarray(-nats.numpy())
 
     def decision_function(self, X: ArrayLike) -> NDArray[np.float64]:
         """Return `score_samples` minus `offset_`, (n,): negative for outliers."""

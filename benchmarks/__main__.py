@@ -1,4 +1,4 @@
-"""Run benchmarks and write docs/benchmarks.md from what they measured.
+"""Run benchmarks and write docs/benchmarks.md, and tables of other pages, from what they measured.
 
 python -m benchmarks                          all tables, then the page
 python -m benchmarks made vae --repeats 3     some tables, then the page
@@ -18,7 +18,7 @@ from benchmarks.harness import Settings, run
 
 TABLES = ("made", "gated_pixelcnn", "realnvp", "maf", "vae")
 """Tables of contenders that train and score."""
-OTHERS = ("sampling", "decoding", "wavenet", "attention", "codecs", "loop_overhead")
+OTHERS = ("sampling", "decoding", "wavenet", "attention", "codecs", "loop_overhead", "outlier_pairs", "outliers")
 """Tables that measure something else."""
 
 

@@ -1,4 +1,4 @@
-"""docs/benchmarks.md: its generated parts, from the measurements in benchmarks/out/."""
+"""docs/benchmarks.md, and tables of other pages: their generated parts, from the measurements in benchmarks/out/."""
 
 import datetime
 import importlib
@@ -18,7 +18,9 @@ from benchmarks.harness import Measure, Table
 
 OUT = Path(__file__).resolve().parent / "out"
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
-PACKAGES = ("ancestral", "torch", "lightning", "zuko", "nflows", "normflows", "pythae", "transformers")
+ELSEWHERE = {"outlier_pairs": "outliers.md", "outliers": "outliers.md"}
+"""Pages of the tables in which nothing is timed."""
+PACKAGES = ("ancestral", "torch", "lightning", "zuko", "nflows", "normflows", "pythae", "transformers", "pyod")
 OURS, BARE = "ancestral", "bare loop"
 COMPARED = ("train", "score", "sample")
 """Measures that have a column of ratios."""
@@ -58,12 +60,16 @@ def keep(result: dict[str, Any]) -> None:
 
 
 def write(out: Path) -> None:
-    """Write the generated parts of the page anew, from the tables that were measured."""
-    text = PAGE.read_text(encoding="utf-8")
+    """Write the generated parts of the pages anew, from the tables that were measured."""
     for path in sorted(out.glob("[!.]*.json")):
         result = json.loads(path.read_text(encoding="utf-8"))
-        text = insert(text, result["table"], render(result))
-    write_text(PAGE, text)
+        place = page_of(result["table"])
+        write_text(place, insert(place.read_text(encoding="utf-8"), result["table"], render(result)))
+
+
+def page_of(name: str) -> Path:
+    """Return the page that a table stands on."""
+    return PAGE.with_name(ELSEWHERE.get(name, PAGE.name))
 
 
 def insert(text: str, name: str, content: str) -> str:
@@ -105,7 +111,7 @@ def _machine(result: dict[str, Any]) -> str:
     )
     if "tables" not in result:  # those say for themselves what their figures are
         text += f" Median of {result['repeats']} interleaved repeats, with the least and the greatest."
-    if m["load"] > BUSY:
+    if m["load"] > BUSY and result["table"] not in ELSEWHERE:
         text += (
             f" **The machine was shared**: its load average was {m['load']:.1f} before the first process of this run started."
             " Ratios, taken repeat by repeat, say more than absolute figures."

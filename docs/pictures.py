@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -207,14 +208,40 @@ def manifold() -> None:
     print(f"docs/assets/manifold.png: {plane.axes}")
 
 
+def outliers() -> None:
+    """Write histograms of two scores of inliers and of outliers, of each pair that docs/outliers.md has a table of."""
+    sys.path.insert(0, str(ASSETS.parents[1]))  # benchmarks/ is not installed
+    from benchmarks.outlier_pairs import PAIRS, scored
+
+    scores = {"likelihood": "-log p, nats", "complexity": "-log2 p - bits of a codec"}
+    figure = Figure(figsize=(9, 3 * len(PAIRS)), layout="constrained")
+    for row, pair in zip(figure.subplots(len(PAIRS), len(scores), squeeze=False), PAIRS.values(), strict=True):
+        tables = scored(pair, COUNTED)
+        for axis, (score, label) in zip(row, scores.items(), strict=True):
+            values = {name: table[score].to_numpy() for name, table in tables.items()}
+            edges = np.histogram_bin_edges(np.concatenate(list(values.values())), 50)
+            for name, of in values.items():
+                axis.hist(of, edges, histtype="stepfilled", alpha=0.5, label=name)
+            axis.set_title(score)
+            axis.set_xlabel(label)
+            axis.set_yticks([])
+        row[0].legend()
+        row[0].set_ylabel(f"{COUNTED} of each")
+    pictures.save_figure(figure, ASSETS / "outliers.png")
+    print("docs/assets/outliers.png")
+
+
 FACES = "frey-gated-pixelcnn"
 """The model that completes faces."""
+COUNTED = 200
+"""Data of each kind in a histogram of scores."""
 OTHERS = {
     "readme": readme,
     "completions": completions,
     "completions-faces": faces,
     "text-levels": text_levels,
     "manifold": manifold,
+    "outliers": outliers,
     "models/transformer-mt": functools.partial(attention, "transformer-mt"),
     "models/conv-s2s": functools.partial(attention, "conv-s2s"),
     "models/wavenet-gap": gaps,

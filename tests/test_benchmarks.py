@@ -88,6 +88,21 @@ def test_codecs_print_measurements(real_data):
         assert all(float(row[1]) > 0 for row in table["rows"])
 
 
+def test_outliers_print_measurements():
+    (table,) = run("outliers")["tables"]
+    by_name = {row[0]: row for row in table["rows"]}
+    areas = table["columns"]["wine"]["areas"]
+    mean = sum(areas["ancestral MADE, likelihood"]) / 2
+    assert by_name["ancestral MADE, likelihood"][1].strip("*").startswith(f"{mean:.3f}")
+    assert "PyOD ECOD" in by_name or "PyOD ECOD was skipped" in table["notes"][1]
+
+
+def test_outlier_pairs_print_measurements(real_data):
+    (table,) = run("outlier_pairs")["tables"]
+    assert [row[0] for row in table["rows"]] == ["likelihood", "typicality", "ratio", "complexity", "all"]
+    assert all(0.0 <= float(row[1].split(" ± ")[0]) <= 1.0 for row in table["rows"])
+
+
 def test_ratio_is_the_median_over_repeats():
     ours = {"name": "ancestral", "seconds": {"train": [1.0, 1.0, 2.0]}}
     peer = {"name": "peer", "seconds": {"train": [2.0, 3.0, 2.0]}}
@@ -99,5 +114,7 @@ def test_generated_part_is_replaced_between_its_marks():
 
 
 def test_page_has_a_place_for_each_table():
-    text = page.PAGE.read_text(encoding="utf-8")
-    assert all(f"<!-- {name} -->" in text and f"<!-- /{name} -->" in text for name in (*TABLES, *OTHERS))
+    for name in (*TABLES, *OTHERS):
+        text = page.page_of(name).read_text(encoding="utf-8")
+        assert f"<!-- {name} -->" in text
+        assert f"<!-- /{name} -->" in text

@@ -73,6 +73,7 @@ def fit_background(
     data: Data | str | None = None,
     *,
     noise: float = NOISE,
+    model_options: dict[str, Any] | None = None,
     output: Path | str | None = None,
     progress: bool = True,
     **changes: Any,
@@ -86,6 +87,7 @@ def fit_background(
         model: the model, or its zoo name, run directory or hub repository.
         data: what it was trained on; what is recorded of it where None.
         noise: probability that an entry is drawn anew, as `noised` does.
+        model_options: options in place of the model's own, such as channels=24: a smaller model learns the background sooner.
         output: the run directory; runs/<data>-<model>-background-<number> where None.
         progress: show a progress bar.
         changes: training settings in place of the model's own, such as epochs=5.
@@ -114,7 +116,7 @@ def fit_background(
         name,
         Data(data.name, event, splits, data.condition, data.about, record),
         output=output or new_folder(data.name, f"{name}-background"),
-        model_options=subject.model.config,
+        model_options={**subject.model.config, **(model_options or {})},
         train={**settings, "samples": 0, "loggers": ("csv",), **changes},
         progress=progress,
     )

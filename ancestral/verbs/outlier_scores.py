@@ -42,6 +42,27 @@ def typicality(nats: Tensor, inliers: Tensor) -> tuple[Tensor, Tensor]:
     return (nats - mean).abs(), (inliers - mean).abs() * (n / (n - 1))
 
 
+def ratio(nats: Tensor, background: Tensor) -> Tensor:
+    """Return -log p + log p_background: how much less like the model's data a datum is than like those of a background model.
+
+    What has no probability under either model is as unusual as can be: inf - inf would say nothing.
+
+    Args:
+        nats: -log p of data under the model, (batch,).
+        background: -log p of them under the background model, (batch,).
+
+    Returns:
+        (batch,), nats.
+
+    References:
+        Likelihood Ratios for Out-of-Distribution Detection (Ren et al., 2019), https://arxiv.org/abs/1906.02845.
+
+    >>> ratio(torch.tensor([5.0, math.inf, math.inf]), torch.tensor([2.0, 2.0, math.inf]))
+    tensor([3., inf, inf])
+    """
+    return (nats - background).nan_to_num(nan=math.inf, posinf=math.inf, neginf=-math.inf)
+
+
 def p_values(scores: Tensor, inliers: Tensor) -> Tensor:
     r"""Return the conformal p-value of each score: p = (1 + #{i : inliers_i >= score}) / (1 + n).
 

@@ -16,7 +16,7 @@ from ancestral.errors import InvalidInput
 from ancestral.likelihood import Likelihood
 from ancestral.verbs.background import NOISE, fit_background
 from ancestral.verbs.inputs import Named, Subject, batches, check_fit, open_data, open_model
-from ancestral.verbs.outlier_scores import SCORES, auroc, code_bits, combined, p_values, typicality
+from ancestral.verbs.outlier_scores import SCORES, auroc, code_bits, combined, p_values, ratio, typicality
 from ancestral.verbs.pictures import captioned_grid, save_image
 from ancestral.verbs.score import Bounded, likelihood_of, scores
 
@@ -236,8 +236,7 @@ class _Figures:
 
     def _score(self, name: str) -> Tensor:
         if name == "ratio" and self.background is not None:
-            # What has no probability under both models is no inlier, and inf - inf says nothing.
-            return (self.nats - self.background).nan_to_num(nan=math.inf, posinf=math.inf, neginf=-math.inf)
+            return ratio(self.nats, self.background)
         if name == "complexity" and self.bits is not None:
             return self.nats / math.log(2.0) - self.bits
         return self.nats

@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 from ancestral.errors import InvalidInput, Unsupported
 from ancestral.event import Event
-from ancestral.verbs.outlier_scores import auroc, code_bits, combined, p_values, typicality
+from ancestral.verbs.outlier_scores import auroc, code_bits, combined, p_values, ratio, typicality
 
 
 def test_p_values_count_the_inliers_that_are_as_unusual():
@@ -43,6 +43,12 @@ def test_typicality_holds_each_inlier_against_the_others():
     assert of.tolist() == [0.0, 5.0]
     others = [abs(float(v) - float(torch.cat((inliers[:i], inliers[i + 1 :])).mean())) for i, v in enumerate(inliers)]
     assert held.tolist() == pytest.approx(others)
+
+
+def test_ratio_of_what_is_impossible():
+    inf = torch.inf
+    nats, background = torch.tensor([5.0, inf, 3.0, inf]), torch.tensor([2.0, 2.0, inf, inf])
+    assert ratio(nats, background).tolist() == [3.0, inf, -inf, inf]
 
 
 def test_bits_of_bytes_are_those_of_zlib_or_fewer():

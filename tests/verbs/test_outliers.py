@@ -234,6 +234,8 @@ def test_a_background_model_is_trained_like_the_model(digits_run, tmp_path, monk
     assert run.config["training"]["epochs"] == 2
     assert run.config["training"]["learning_rate"] == own["training"]["learning_rate"]
     assert "drawn anew with probability 0.2" in run.config["data"]["record"]["preprocessing"][-1]
+    small = fit_background(digits_run, model_options={"hidden": (4,)}, epochs=1, progress=False, output="small")
+    assert small.config["model"]["options"] == {**own["model"]["options"], "hidden": [4]}
     with pytest.raises(InvalidInput, match=r"noise is 0.0, expected"):
         fit_background(digits_run, noise=0.0)
     with pytest.raises(InvalidInput, match="in data of one length"):

@@ -23,7 +23,8 @@ from torch import Tensor
 
 import ancestral
 from ancestral import zoo
-from ancestral.data import load
+from ancestral.data import ArraySplit, Data, load
+from ancestral.event import Event
 from ancestral.models.base import Model
 from ancestral.training import TrainConfig, create_model, fit
 from ancestral.verbs import pictures
@@ -71,6 +72,9 @@ PICTURES = {
     "vae": Picture("binarized-mnist", training={"epochs": 8}),
     "iaf-vae": Picture("binarized-mnist", training={"epochs": 3}),
     "pixel-vae": Picture("digits", options={"latent": 8, "free_bits": 0.2}, training={"epochs": 12}),
+    "mixture-vae": Picture(
+        "binarized-mnist", options={"latent": 6, "hidden": (100,)}, training={"epochs": 2, "learning_rate": 3e-3}
+    ),
     "helmholtz": Picture("digits", training={"epochs": 100, "evaluate_every": 20, "learning_rate": 3e-3}),
     "nice": Picture("digits", training={"epochs": 40}),
     "realnvp": Picture("digits", training={"epochs": 20}),
@@ -84,11 +88,11 @@ PICTURES = {
 }
 
 
-def trained(name: str, picture: Picture) -> Model:
-    """Return the zoo's model, or one trained here."""
+def trained(name: str, picture: Picture, data: Data | None = None) -> Any:
+    """Return the zoo's model, or one trained here, on given data where there are some."""
     if picture.zoo is not None:
         return ancestral.load(picture.zoo)
-    data = load(picture.data, condition=picture.condition)
+    data = data or load(picture.data, condition=picture.condition)
     model = create_model(name, data.event, data.condition, **picture.options)
     config = TrainConfig.for_model(type(model), **{**picture.training, "samples": 0})
     with tempfile.TemporaryDirectory() as folder:
@@ -231,6 +235,37 @@ def outliers() -> None:
     print("docs/assets/outliers.png")
 
 
+def moons() -> None:
+    """Write who is responsible for points on two half circles, and the densities of a mixture and of a VAE around them."""
+    from sklearn.datasets import make_moons
+
+    def points(n: int, seed: int) -> ArraySplit:
+        return ArraySplit(torch.tensor(make_moons(n, noise=0.06, random_state=seed)[0], dtype=torch.float32))
+
+    train = points(4000, 0)
+    event = Event.real((2,), train.x.mean(0).tolist(), train.x.std(0).tolist())
+    data = Data("two moons", event, {"train": train, "validation": points(1000, 1)})
+    training = {"epochs": 50, "learning_rate": 3e-3, "evaluate_every": 10}
+    mixture = trained("mixture-vae", Picture("moons", options={"latent": 1, "hidden": (32,)}, training=training), data)
+    vae = trained("vae", Picture("moons", options={"latent": 1, "hidden": (100,)}, training=training), data)
+    side, extent = 120, (-3.0, 4.0, -2.5, 3.0)
+    lines = torch.linspace(*extent[:2], side), torch.linspace(*extent[2:], side)
+    grid = torch.stack(torch.meshgrid(*lines, indexing="xy"), dim=-1).view(-1, 2)
+    generator = torch.Generator().manual_seed(0)
+    figure = Figure(figsize=(12, 3.4), layout="constrained")
+    first, *others = figure.subplots(1, 3)
+    with torch.no_grad():
+        first.scatter(*train.x.T, c=mixture.responsibilities(train.x).argmax(1), s=3, cmap="tab10")
+        first.set(title="who is responsible", xlim=extent[:2], ylim=extent[2:])
+        for axes, model in zip(others, (mixture, vae), strict=True):
+            nats = model.bound(grid, samples=100, generator=generator).view(side, side).clamp(min=-20.0)
+            drawn = axes.imshow(nats, origin="lower", extent=extent, aspect="auto")
+            axes.set_title(f"{model.name}: bound on log p, nats (-20 and less)")
+            figure.colorbar(drawn, ax=axes)
+    pictures.save_figure(figure, ASSETS / "models" / "mixture-vae-moons.png")
+    print("docs/assets/models/mixture-vae-moons.png")
+
+
 FACES = "frey-gated-pixelcnn"
 """The model that completes faces."""
 COUNTED = 200
@@ -245,6 +280,7 @@ OTHERS = {
     "models/transformer-mt": functools.partial(attention, "transformer-mt"),
     "models/conv-s2s": functools.partial(attention, "conv-s2s"),
     "models/wavenet-gap": gaps,
+    "models/mixture-vae-moons": moons,
 }
 """Pictures of more than one model, or of what is done with one."""
 

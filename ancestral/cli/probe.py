@@ -20,9 +20,9 @@ from ancestral.verbs.pictures import save_figure
 from ancestral.verbs.probe import probe, probe_plot
 
 DESCRIPTION = """Say how often logistic regression on the codes of few labelled data is right, beside the same on the data
-themselves and on as many principal components.
+themselves and on their principal components.
 
-MODEL is a run directory, a zoo name or a hub repository, of a model without a condition."""
+MODEL is a run directory, a zoo name or a hub repository, of a model without a condition; --beside names more of them."""
 PICTURES = (".png", ".pdf", ".svg")
 
 
@@ -32,7 +32,8 @@ def run(argv: Sequence[str]) -> int:
     add_subject(parser)
     parser.add_argument("-o", "--output", type=str, help=f"plot to write: {', '.join(PICTURES)}")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    add_verb(parser, probe, skip={"model", "data"})
+    parser.add_argument("--beside", type=Sequence[str], metavar="MODELS", help="further models, such as runs/a,runs/b")
+    add_verb(parser, probe, skip={"model", "data", "beside"})
     add_data(parser, "the same as DATA")
     config = parse(parser, argv)
     if config.get("output"):
@@ -42,7 +43,8 @@ def run(argv: Sequence[str]) -> int:
     if subject.model.condition is None:
         options.setdefault("condition", config.get("by", "label"))
     data = open_data(name, subject, options)
-    found = probe(subject, data, **arguments(config, probe))
+    beside = [open_model(name, config.get("device", "auto")) for name in config.get("beside") or ()]
+    found = probe(subject, data, beside=beside, **arguments(config, probe, skip=("beside",)))
     if config.get("output"):
         save_figure(probe_plot(found), config.output)
     if config.get("json"):

@@ -89,8 +89,19 @@ class Head:
         Returns:
             (batch, *shape), of type `event.dtype`.
         """
+        return self._datum(self.likeliest(raw))
+
+    def likeliest(self, raw: Tensor) -> Tensor:
+        """Return the mode of each discrete entry or the mean of each real one, on the scale of the distributions.
+
+        Args:
+            raw: raw parameters, (..., parameters).
+
+        Returns:
+            (...,): numbers of levels, or on the standardized scale of `Event.to_network`.
+        """
         output = self(raw)
-        return self._datum(output.log_pmf().argmax(-1) if self.event.discrete else output.mean)
+        return output.log_pmf().argmax(-1) if self.event.discrete else output.mean
 
     def certain(self, level: int, like: Tensor) -> Tensor:
         """Return raw parameters under which an entry has a value for sure, (parameters,).

@@ -23,6 +23,7 @@ from ancestral.training import state
 from ancestral.training.carry import Carry
 from ancestral.training.checkpoint import Checkpoint
 from ancestral.training.config import TrainConfig
+from ancestral.training.divergence import Watch
 from ancestral.training.ema import EMA
 from ancestral.training.report import Report
 from ancestral.training.run import Run
@@ -83,6 +84,9 @@ class Training:
         self.generator = torch.Generator(device=fabric.device).manual_seed(config.seed * 1_000_003 + fabric.global_rank)
         self.steps_per_epoch = self.feed.steps_per_epoch
         self.evaluate_steps = max(1, round(config.evaluate_every * self.steps_per_epoch))
+        # One of several processes that stops alone would leave the others waiting: they look together.
+        at_once = fabric.device.type == "cpu" and fabric.world_size == 1
+        self.watch = Watch(path, self.steps_per_epoch, at_once=at_once)
         self.step = 0
         self.best = math.inf
         self.stale = 0
@@ -156,6 +160,7 @@ class Training:
                 with sync:
                     with self._autocast():
                         values = self._loss(x, condition, group=name, generator=self.generator)
+                    self.watch.see(self.step, values)
                     loss = values["loss"]
                     fabric.backward(loss / len(micro) if len(micro) > 1 else loss)
                 self._collect(name, values)
@@ -229,19 +234,22 @@ class Training:
     def _log(self) -> None:
         if not self.sums:
             return
+        self._check_losses()
         names = sorted(self.sums)
         means = torch.stack([self.sums[n] / self.counts[n] for n in names])
         if self.fabric.world_size > 1:
             means = self.fabric.all_reduce(means, reduce_op="mean")  # type: ignore[assignment]
         values = dict(zip(names, means.tolist(), strict=True))
         self.sums, self.counts = {}, {}
-        bad = [name for name, value in values.items() if not math.isfinite(value)]
         self.report.log(self.step, self.step / self.steps_per_epoch, self.elapsed, "train", values, rate=self._learning_rate())
-        if bad:
-            raise InvalidInput(
-                f"training diverged: {bad[0]} is {values[bad[0]]} at step {self.step}; lower --train.learning_rate, set"
-                " --train.clip 1, or use --train.precision 32"
-            )
+
+    def _check_losses(self) -> None:
+        """Raise, in all processes alike, if a loss or a term since the last log is not finite."""
+        if self.sums:
+            total = torch.stack([value.double() for value in self.sums.values()]).sum()
+            if self.fabric.world_size > 1:
+                total = self.fabric.all_reduce(total, reduce_op="sum")  # type: ignore[assignment]
+            self.watch.check(total)
 
     def _evaluate(self) -> bool:
         """Measure on validation, keep the best weights, draw samples; return whether patience is over."""
@@ -252,6 +260,7 @@ class Training:
             self.whole.eval()
             values = self._measure()
             monitored = values.get(self.model.monitor)
+            self.watch.check_figures(self.step, values)
             improved = monitored is None or monitored < self.best
             if improved:
                 self.stale = 0
@@ -259,9 +268,11 @@ class Training:
             else:
                 self.stale += 1
             epoch = self.step / self.steps_per_epoch
-            if improved and self.fabric.is_global_zero:
-                store.save_weights(weights, self.path / store.WEIGHTS)
+            if improved:
+                self.watch.check_weights(self.step, self.model, weights)
             if self.fabric.is_global_zero:
+                if improved:
+                    store.save_weights(weights, self.path / store.WEIGHTS)
                 self.report.evaluation(self.whole, self.step, epoch, self.elapsed, values, improved)
             self.model.train()
         return bool(self.config.patience) and self.stale >= self.config.patience
@@ -291,7 +302,10 @@ class Training:
     # Checkpoints
 
     def _checkpoint(self) -> None:
-        tensors = {f"model.{k}": v for k, v in state.model_state(self.model).items()}
+        self._check_losses()
+        weights = state.model_state(self.model)
+        self.watch.check_weights(self.step, self.model, weights)
+        tensors = {f"model.{k}": v for k, v in weights.items()}
         scalars: dict[str, Any] = {
             "step": self.step,
             "best": self.best if math.isfinite(self.best) else None,

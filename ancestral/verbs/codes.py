@@ -1,5 +1,6 @@
 """Codes: from data to latents and back, a batch at a time, for what is done with latents."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -37,26 +38,45 @@ def open_coder(model: Named) -> Subject:
 
 def encoded(model: Model, x: Tensor, condition: Tensor | None) -> Tensor:
     """Return the codes of data, (batch, code), on the CPU, a batch at a time."""
+    return _in_batches(model, lambda part, c: model.encode(part, c).flatten(1), x, condition)
+
+
+def decoded(model: Model, code: Tensor, condition: Tensor | None) -> Tensor:
+    """Return what codes, (batch, code), are decoded to, (batch, *event.shape), on the CPU, a batch at a time."""
+    return _in_batches(model, model.decode, code.to(model.dtype), condition)
+
+
+def _in_batches(model: Model, call: Callable[[Tensor, Tensor | None], Tensor], x: Tensor, condition: Tensor | None) -> Tensor:
     size = auto_batch_size(model.event)
     given = [None] * len(x) if condition is None else list(condition.split(size))
     with evaluating(model):
         parts = [
-            model.encode(part.to(model.device), None if c is None else c.to(model.device)).flatten(1).cpu()
+            call(part.to(model.device), None if c is None else c.to(model.device)).cpu()
             for part, c in zip(x.split(size), given, strict=False)
         ]
     return torch.cat(parts)
 
 
-def decoded(model: Model, code: Tensor, condition: Tensor | None) -> Tensor:
-    """Return what codes, (batch, code), are decoded to, (batch, *event.shape), on the CPU, a batch at a time."""
-    size = auto_batch_size(model.event)
-    given = [None] * len(code) if condition is None else list(condition.split(size))
-    with evaluating(model):
-        parts = [
-            model.decode(part.to(model.device, model.dtype), None if c is None else c.to(model.device)).cpu()
-            for part, c in zip(code.split(size), given, strict=False)
-        ]
-    return torch.cat(parts)
+def first_labelled(data: Data, split: str, limit: int | None, what: str = "labels") -> tuple[Tensor, Tensor]:
+    """Return the first data of a split and their classes.
+
+    Args:
+        data: data whose condition has classes.
+        split: name of the split.
+        limit: data that are read; all where None.
+        what: what their classes are called in a message.
+
+    Returns:
+        x, (batch, *event.shape), and numbers of classes, (batch, *condition.shape).
+
+    Raises:
+        InvalidInput: if the split has no classes.
+    """
+    part = data.split(split)
+    x, classes = part.batch(torch.arange(min(len(part), limit or len(part))), torch.Generator().manual_seed(0))
+    if classes is None:
+        raise InvalidInput(f"the split {split!r} of {data.name} has no {what}: name another")
+    return x, classes.long()
 
 
 def code_length(model: Model) -> int:

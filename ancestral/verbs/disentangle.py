@@ -12,7 +12,7 @@ from torch import Tensor
 from ancestral.data import Data
 from ancestral.data.shapes import FACTORS
 from ancestral.errors import InvalidInput
-from ancestral.verbs.codes import encoded, open_coder
+from ancestral.verbs.codes import encoded, first_labelled, open_coder
 from ancestral.verbs.inputs import Named, check_counts, open_data
 
 BINS = 20
@@ -90,11 +90,8 @@ def disentangle(
         raise InvalidInput(f"factors have classes, {data.name} has {data.condition or 'none'}: name columns with factors=")
     sides = []
     for name in (split, held_out):
-        part = data.split(name)
-        x, labels = part.batch(torch.arange(min(len(part), limit or len(part))), torch.Generator().manual_seed(seed))
-        if labels is None:
-            raise InvalidInput(f"the split {name!r} of {data.name} has no factors: name another")
-        sides.append((encoded(coder, x, None).double(), labels.view(len(labels), -1).long()))
+        x, labels = first_labelled(data, name, limit, "factors")
+        sides.append((encoded(coder, x, None).double(), labels.view(len(labels), -1)))
     (codes, of), (others, of_others) = sides
     names = list(factors) if len(factors) == of.shape[1] else [f"factor {k}" for k in range(of.shape[1])]
     gaps = mutual_information_gaps(codes, of)

@@ -10,7 +10,7 @@ from ancestral.errors import InvalidInput, Unsupported
 from ancestral.event import Event
 from ancestral.models import create
 from ancestral.models.store import save
-from ancestral.verbs.probe import _spread, probe
+from ancestral.verbs.probe import _spread, probe, probe_plot
 from tests.verbs.test_latents import Itself
 
 
@@ -46,6 +46,23 @@ def test_codes_that_tell_the_class_need_few_labels(blobs):
     json.dumps(found.to_json())
 
 
+def test_several_models_and_splits_in_one_table(blobs):
+    halves = {"train": (0, 300), "more": (300, 600)}
+    train = blobs.split("train")
+    splits = {name: ArraySplit(train.x[a:b], train.condition[a:b]) for name, (a, b) in halves.items()}
+    data = Data("halves", blobs.event, {**splits, "test": blobs.split("test")}, blobs.condition)
+    found = probe(Hidden(data.event), data, (30, 600), beside=[Itself(data.event)], labelled=("train", "more"), components=2)
+    rows = found.table.set_index(["features", "labels"])
+    assert found.table["features"].unique().tolist() == ["data", "PCA", "Hidden", "Itself"]
+    for n in (30, 600):  # the same draws serve all features
+        assert rows.loc[("Itself", n), "accuracy"] == rows.loc[("data", n), "accuracy"]
+    alone = probe(Hidden(data.event), blobs, (30, 600)).table.set_index(["features", "labels"])
+    assert rows.loc[("Hidden", 600), "accuracy"] == alone.loc[("Hidden", 600), "accuracy"], "the same 600 labels"
+    assert not rows.loc[("data", 30)].isna()["standard_error"]
+    assert rows.loc[("data", 600)].isna()["standard_error"], "all labels are drawn once"
+    assert probe_plot(found).axes[0].get_xscale() == "log"
+
+
 def test_labels_are_drawn_evenly_over_the_classes():
     y = np.array([0] * 90 + [1] * 8 + [2] * 2)
     chosen = _spread(y, 12, np.random.default_rng(0))
@@ -69,6 +86,10 @@ def test_refused(blobs):
         r"labels are \[1\], expected numbers from 2 to 600": lambda: probe(model, blobs, [1]),
         r"labels are \[601\]": lambda: probe(model, blobs, [601]),
         r"bare has none: name a column": lambda: probe(model, bare),
+        r"name each model once": lambda: probe(model, blobs, beside=[Hidden(blobs.event)]),
+        r"Itself is a model of 7 real data, blobs is 42 real": lambda: probe(model, blobs, beside=[Itself(Event.real((7,)))]),
+        r"expected splits other than 'test'": lambda: probe(model, blobs, labelled=("train", "test")),
+        r"components is 0": lambda: probe(model, blobs, components=0),
         r"probe a model without a condition": lambda: probe(Hidden(blobs.event, blobs.condition), blobs),
     }.items():
         with pytest.raises(InvalidInput, match=message):
@@ -89,3 +110,8 @@ def test_on_the_command_line(tmp_path, monkeypatch, capsys):
     assert main([*arguments, "--json", "--repeats", "1"]) == 0
     assert json.loads(capsys.readouterr().out)["probe"][0]["standard_error"] is None
     assert main(["probe", "vae", "digits", "-o", "a.csv"]) == 2
+    save(create("denoising-autoencoder", load("digits").event, hidden=(8,)), tmp_path / "dae")
+    capsys.readouterr()
+    assert main([*arguments, "--json", "--beside", "dae", "--labelled", "train,validation", "--components", "3"]) == 0
+    told = {row["features"] for row in json.loads(capsys.readouterr().out)["probe"]}
+    assert told == {"data", "PCA", "vae", "dae"}

@@ -270,23 +270,38 @@ class GaussianLatentModel(LatentModel):
     def draw_posterior(
         self, features: Tensor, condition: Tensor | None = None, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor]:
-        mean, log_scale = features[:, : 2 * self.latent].chunk(2, dim=1)
-        noise = torch.randn(mean.shape, dtype=mean.dtype, device=mean.device, generator=generator)
-        return mean + torch.exp(log_scale) * noise, -0.5 * (noise * noise + _LOG_2PI) - log_scale
+        return draw_gaussian(features[:, : 2 * self.latent], generator)
 
     def divergence(self, features: Tensor, z: Tensor, log_q: Tensor, condition: Tensor | None = None) -> Tensor:
-        mean, log_scale = features.chunk(2, dim=1)
-        scale = torch.exp(log_scale)
-        return 0.5 * (mean * mean + scale * scale - 1.0) - log_scale
+        return gaussian_divergence(features)
 
     def log_prior(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
-        return -0.5 * (z * z + _LOG_2PI)
+        return log_standard_normal(z)
 
     def draw_prior(self, n: int, condition: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
         return torch.randn(n, self.latent, dtype=self.dtype, device=self.device, generator=generator)
 
     def code(self, features: Tensor, condition: Tensor | None = None) -> Tensor:
         return features[:, : self.latent]
+
+
+def draw_gaussian(features: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+    """Draw from Gaussians whose means and log standard deviations are side by side, (..., 2 d); also log q of each entry."""
+    mean, log_scale = features.chunk(2, dim=-1)
+    noise = torch.randn(mean.shape, dtype=mean.dtype, device=mean.device, generator=generator)
+    return mean + torch.exp(log_scale) * noise, log_standard_normal(noise) - log_scale
+
+
+def gaussian_divergence(features: Tensor) -> Tensor:
+    """Return KL(N(mu, sigma^2) || N(0, 1)) of each entry, (..., d), nats, for features as in `draw_gaussian`."""
+    mean, log_scale = features.chunk(2, dim=-1)
+    scale = torch.exp(log_scale)
+    return 0.5 * (mean * mean + scale * scale - 1.0) - log_scale
+
+
+def log_standard_normal(z: Tensor) -> Tensor:
+    """Return log N(z; 0, 1) of each entry, nats."""
+    return -0.5 * (z * z + _LOG_2PI)
 
 
 def repeat(x: Tensor, k: int) -> Tensor:

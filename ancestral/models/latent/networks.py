@@ -74,3 +74,8 @@ def make_decoder(
     if convolves(event, network):
         return ConvDecoder(inputs, hidden[::-1], channels[::-1], event.shape, values, activation, condition)
     return MLP(inputs, hidden[::-1], event.numel * values, activation, condition)
+
+
+def widest(decoder: MLP | ConvDecoder) -> int:
+    """Return the numbers of the largest layer inside a decoder of `make_decoder` for one code, or 0 where none is large."""
+    return decoder.widest if isinstance(decoder, ConvDecoder) else 0

@@ -7,11 +7,10 @@ import torch
 from torch import Tensor
 
 from ancestral.event import Event
-from ancestral.layers.convnet import ConvDecoder
 from ancestral.layers.mlp import check_sizes
 from ancestral.models.autoregressive.gated_pixelcnn import GatedPixelCNN
 from ancestral.models.latent.base import GaussianLatentModel
-from ancestral.models.latent.networks import make_decoder, make_encoder
+from ancestral.models.latent.networks import make_decoder, make_encoder, widest
 from ancestral.models.registry import register
 
 
@@ -116,8 +115,7 @@ class PixelVAE(GaussianLatentModel):
         )
         self.head = self.pixels.head
         gates = 4 * pixel_channels * event.shape[1] * event.shape[2]
-        widest = self.upsampler.widest if isinstance(self.upsampler, ConvDecoder) else 0
-        self._elements = max(gates, widest, event.numel * self.head.parameters)
+        self._elements = max(gates, widest(self.upsampler), event.numel * self.head.parameters)
         self._maps = maps.shape
 
     @property
@@ -143,8 +141,6 @@ class PixelVAE(GaussianLatentModel):
         maps = self.maps(code.to(self.dtype), self.check_condition(condition, len(code)))
 
         def choose(entry: int, raw: Tensor) -> Tensor:
-            output = self.head(raw)
-            value = output.log_pmf().argmax(-1).to(raw.dtype) if self.event.discrete else output.mean
-            return self.pixels.entry_value(entry, value)
+            return self.pixels.entry_value(entry, self.head.likeliest(raw).to(torch.promote_types(raw.dtype, torch.float32)))
 
         return self.pixels.run(self.pixels.init_state(len(code), maps), choose)

@@ -7,10 +7,9 @@ from torch import Tensor
 
 from ancestral.distributions import make_head
 from ancestral.event import Event
-from ancestral.layers.convnet import ConvDecoder
 from ancestral.layers.mlp import check_sizes
 from ancestral.models.latent.base import GaussianLatentModel
-from ancestral.models.latent.networks import make_decoder, make_encoder
+from ancestral.models.latent.networks import make_decoder, make_encoder, widest
 from ancestral.models.registry import register
 
 
@@ -99,8 +98,7 @@ class VAE(GaussianLatentModel):
 
     @property
     def elements(self) -> int:
-        widest = self.decoder.widest if isinstance(self.decoder, ConvDecoder) else 0
-        return max(super().elements, widest)
+        return max(super().elements, widest(self.decoder))
 
     def raw(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         out = self.decoder(z, condition).to(self.dtype)  # (b, d p)

@@ -84,26 +84,28 @@ def settings() -> tuple[list[Setting], list[str]]:
 
 
 def work(given: argparse.Namespace) -> dict[str, float]:
-    """Encode, decode, or note log-probabilities."""
+    """Encode, decode, or note log-probabilities, and of codes also means and deviations."""
     import numpy as np
     import torch
 
     from ancestral.coding import decoding
-    from ancestral.coding.coder import ModelCoder
+    from ancestral.coding.bits_back import BitsBackCoder, make_coder
+    from ancestral.coding.coder import Coder, ModelCoder
     from ancestral.data import load
     from ancestral.models.base import Model
     from ancestral.verbs import compress
     from ancestral.verbs.decompress import decompress
     from ancestral.verbs.inputs import open_model
 
-    class CompiledCoder(ModelCoder):
-        def __init__(self, model: Model) -> None:
-            super().__init__(model)
-            self.model.compile()
+    def coder_of(model: Model) -> Coder:
+        coder = make_coder(model)
+        if given.compiled:
+            for network in [coder.model] if isinstance(coder, ModelCoder) else coder.model.children():
+                network.compile()
+        return coder
 
     decoding.DECODE_BATCH = given.batch
-    coder = CompiledCoder if given.compiled else ModelCoder
-    compress.ModelCoder = coder  # type: ignore[misc]
+    compress.make_coder = coder_of  # type: ignore[attr-defined]
     x, _ = load(given.data).split("test").batch(torch.arange(given.count))
     if given.worker == "encode":
         result = compress.compress(given.model, x, given.archive, verify=False, chunk_size=given.chunk)
@@ -113,8 +115,15 @@ def work(given: argparse.Namespace) -> dict[str, float]:
         restored = decompress(given.archive, model=given.model, index=range(wanted), recover=True)
         right = torch.equal(restored.x, x[restored.index])
         return {"failures": wanted - len(restored.x) if right else wanted, "seconds": restored.seconds}
+    coder = coder_of(open_model(given.model).model)
     with torch.no_grad():
-        np.save(given.archive, coder(open_model(given.model).model).log_pmf(0, x[:16], None))
+        if isinstance(coder, ModelCoder):
+            rounded = coder.log_pmf(0, x[:16], None)
+        elif isinstance(coder, BitsBackCoder):
+            q = coder.posterior(0, x[:16], None)
+            z = coder.values(q.likeliest(), q, 16)
+            rounded = np.concatenate([q.values.ravel(), coder.table(coder.model.raw(z).flatten(0, -2)).ravel()])
+        np.save(given.archive, rounded)
     return {}
 
 

@@ -23,7 +23,7 @@ from PIL import Image
 from ancestral.data import load
 from ancestral.event import Event
 from ancestral.verbs.baselines import Codec, stream_codecs
-from ancestral.verbs.compress import compress
+from ancestral.verbs.compress import Compressed, compress
 from ancestral.verbs.decompress import decompress
 from ancestral.verbs.inputs import open_model
 from ancestral.zoo import WEIGHTS, Entry, entries
@@ -33,6 +33,8 @@ DATA = ("mnist", "binarized-mnist", "omniglot", "frey-faces", "olivetti", "cifar
 """Data sets, of which the test split is compressed."""
 MODEL = "gated-pixelcnn"
 """Which of the zoo's models of a data set."""
+LATENT = "vae"
+"""Which of them codes by bits-back, beside it."""
 Pixels = NDArray[np.uint8]
 
 
@@ -68,13 +70,11 @@ def _table(data: str, entry: Entry, count: int | None) -> dict[str, Any]:
     timed += [(f"{codec.name}, all as one image", _run(codec, [mosaic(images)])) for codec in of_images]
     timed += [(f"{codec.name}, all as one", _run(codec, [stream])) for codec in stream_codecs()]
     best = min(size for _, (size, _, _) in timed)
-    with tempfile.TemporaryDirectory() as place:
-        path = Path(place) / "a.anc"
-        result = compress(entry.name, x, path, verify=False)
-        restored = decompress(path, model=entry.name)
-    if not torch.equal(restored.x, x):
-        raise RuntimeError(f"{entry.name} does not give back what it compressed")
-    timed.append(("**ancestral**", (result.bytes, result.encode_seconds, restored.seconds)))
+    result, figures = _archive(entry.name, x)
+    timed.append(("**ancestral**", figures))
+    for other in entries():
+        if other.trained and (other.data, other.model) == (data, LATENT):
+            timed.append((f"ancestral, `{other.name}` by bits-back", _archive(other.name, x)[1]))
     weights = (entry.path / WEIGHTS).stat().st_size
     gain = (best - result.bytes) / len(x)
     even = f"{weights / gain:,.0f} images on" if gain > 0 else "no number of images on"
@@ -90,6 +90,17 @@ def _table(data: str, entry: Entry, count: int | None) -> dict[str, Any]:
             f" bytes are not the model's nats ({result.overhead / (result.bytes - result.overhead):.2%})."
         ],
     }
+
+
+def _archive(name: str, x: torch.Tensor) -> tuple[Compressed, tuple[int, float, float]]:
+    """Return what an archive of data came to, and its bytes, with the seconds that encoding and decoding took."""
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / "a.anc"
+        result = compress(name, x, path, verify=False)
+        restored = decompress(path, model=name)
+    if not torch.equal(restored.x, x):
+        raise RuntimeError(f"{name} does not give back what it compressed")
+    return result, (result.bytes, result.encode_seconds, restored.seconds)
 
 
 def _row(name: str, x: torch.Tensor, size: int, encoding: float, decoding: float) -> list[str]:

@@ -42,8 +42,8 @@ def run(argv: Sequence[str]) -> int:
     print(f"wrote {result.count} data{kept} to {result.path}: {result.bytes} bytes", file=sys.stderr)
     if result.count:
         print(
-            f"{result.bits_per_dim:.4f} {result.unit} on disk, {result.overhead:.0f} bytes more than the model's"
-            f" {result.nats / result.count:.2f} nats each",
+            f"{result.bits_per_dim:.4f} {result.unit} on disk, {result.overhead:.0f} bytes more than the"
+            f" {'bound' if result.bound else 'model'}'s {result.nats / result.count:.2f} nats each",
             file=sys.stderr,
         )
         _print_times(result, "data")

@@ -19,10 +19,13 @@ MAGIC = b"ANC"
 ARCHIVE, ADAPTIVE = 0x01, 0x02
 """Fourth byte of the file: its version, the second where the model adapts as it codes; that of a file of a single datum is
 another, see `coding.single`."""
-END, CODED, PLAIN, NAMES, OTHER, TEXT, PLAIN_TEXT = range(7)
-"""Kinds of chunks: the end; data coded by the model; data deflated as they are; names of the data; another file."""
-KINDS = (CODED, PLAIN, NAMES, OTHER, TEXT, PLAIN_TEXT)
+END, CODED, PLAIN, NAMES, OTHER, TEXT, PLAIN_TEXT, BITS_BACK = range(8)
+"""Kinds of chunks: the end; data coded by the model; data deflated as they are; names of the data; another file; text, coded
+and deflated; data coded by bits-back."""
+KINDS = (CODED, PLAIN, NAMES, OTHER, TEXT, PLAIN_TEXT, BITS_BACK)
 """Kinds that have a payload."""
+DATA = (CODED, PLAIN, BITS_BACK)
+"""Kinds that hold data."""
 KEY_BYTES, SALT_BYTES, DIGEST_BYTES, TOTAL_DIGEST_BYTES = 16, 4, 4, 16
 MAX_NAME, MAX_AXES, MAX_SETTINGS = 255, 8, 1023
 _MAX_VARINT_BYTES = 9
@@ -281,7 +284,7 @@ def _part(reader: _Reader) -> Chunk | tuple[int, bytes]:
     payload = reader.take(length)
     if bytes(reader.take(4)) != zlib.crc32(payload).to_bytes(4, "big"):
         reader.searchable -= length
-        what = f"data {first} to {first + count - 1}" if kind in (CODED, PLAIN) else "names, or another file"
+        what = f"data {first} to {first + count - 1}" if kind in DATA else "names, or another file"
         raise Damage(f"{what}: the checksum is wrong")
     return Chunk(kind, first, count, digest, payload, member, shift)
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from ancestral.coding import Damage, inflate
-from ancestral.coding.archive import CODED, NAMES, OTHER, PLAIN, Chunk, Contents, Header, digest
-from ancestral.coding.coder import ModelCoder
+from ancestral.coding.archive import NAMES, OTHER, PLAIN, Chunk, Contents, Header, digest
+from ancestral.coding.coder import Coder
 from ancestral.coding.frequencies import SHIFTS
 from ancestral.coding.originals import Batch
 from ancestral.errors import InvalidInput
@@ -17,7 +17,7 @@ _PLACES = 2**63
 """Places of data are whole numbers below this, so that they are int64."""
 
 
-def data_chunks(contents: Contents, coder: ModelCoder, problems: list[str]) -> list[Chunk]:
+def data_chunks(contents: Contents, coder: Coder, problems: list[str]) -> list[Chunk]:
     """Return the chunks of an archive that can hold data of a model, by place; those that cannot are added to `problems`.
 
     Args:
@@ -34,8 +34,8 @@ def data_chunks(contents: Contents, coder: ModelCoder, problems: list[str]) -> l
             f"it holds data of {header.shape} with {header.levels} levels, the model is of {event}: give the model it names"
         )
     chunks = []
-    for chunk in sorted((c for c in contents.chunks if c.kind in (CODED, PLAIN)), key=lambda c: c.first):
-        fits = 1 <= chunk.count <= coder.chunk_size and chunk.member < coder.model.members and chunk.shift < SHIFTS
+    for chunk in sorted((c for c in contents.chunks if c.kind in (coder.kind, PLAIN)), key=lambda c: c.first):
+        fits = 1 <= chunk.count <= coder.chunk_size and chunk.member < coder.members and chunk.shift < SHIFTS
         if fits and chunk.first + chunk.count < _PLACES:
             chunks.append(chunk)
         else:
@@ -48,7 +48,7 @@ def places(chunk: Chunk) -> str:
     return f"data {chunk.first} to {chunk.first + chunk.count - 1}"
 
 
-def decode_chunks(coder: ModelCoder, header: Header, chunks: list[Chunk]) -> Iterator[tuple[Chunk, Batch | None]]:
+def decode_chunks(coder: Coder, header: Header, chunks: list[Chunk]) -> Iterator[tuple[Chunk, Batch | None]]:
     """Yield chunks with their data, on the CPU; None stands for data that are not those that were written.
 
     Args:
@@ -91,7 +91,7 @@ def _groups(chunks: list[Chunk], size: int) -> Iterator[list[Chunk]]:
         yield group
 
 
-def _decode_group(coder: ModelCoder, group: list[Chunk]) -> list[Batch | None]:
+def _decode_group(coder: Coder, group: list[Chunk]) -> list[Batch | None]:
     """Decode chunks; None stands for one that cannot be."""
     try:
         if group[0].kind == PLAIN:

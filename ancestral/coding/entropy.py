@@ -16,11 +16,13 @@ _WORD = 4
 """Bytes of a word of the range coder."""
 
 
-def _model() -> Any:
+def coder_model() -> Any:
+    """Return what tells the coder to take frequencies as `as_parameters` gives them."""
     return stream.model.Categorical(perfect=False)
 
 
-def _parameters(frequencies: Integers) -> Parameters:
+def as_parameters(frequencies: Integers) -> Parameters:
+    """Return frequencies, (n, K), as the coder takes them."""
     # The coder gives each value 1, and divides the rest in proportion to its parameters. Parameters that add up to that
     # rest are taken as they are: all of its arithmetic is then on whole numbers below 2^24, which float32 holds exactly.
     return (frequencies - 1).astype(np.float32)
@@ -34,9 +36,9 @@ def encode(parts: Sequence[tuple[Symbols, Integers]]) -> bytes:
             gives them; parts may differ in K.
     """
     encoder = stream.queue.RangeEncoder()
-    prepared = [(symbols, _parameters(frequencies)) for symbols, frequencies in parts]
+    prepared = [(symbols, as_parameters(frequencies)) for symbols, frequencies in parts]
     for symbols, parameters in prepared:
-        encoder.encode(symbols, _model(), parameters)
+        encoder.encode(symbols, coder_model(), parameters)
     # Most significant byte first, so that the last bytes count least.
     return _shortest(encoder.get_compressed().astype(">u4").tobytes(), prepared)
 
@@ -78,7 +80,7 @@ class Decoder:
     def __init__(self, code: bytes) -> None:
         padded = code + bytes(-len(code) % _WORD)
         self._decoder = stream.queue.RangeDecoder(np.frombuffer(padded, dtype=">u4").astype(np.uint32))
-        self._family = _model()
+        self._family = coder_model()
 
     def decode(self, frequencies: Integers) -> Symbols:
         """Return the next symbols, (n,), given the frequencies of their values, (n, K).
@@ -86,7 +88,7 @@ class Decoder:
         Raises:
             Damage: if the code is of no symbols under these frequencies.
         """
-        return self.decode_parameters(_parameters(frequencies))
+        return self.decode_parameters(as_parameters(frequencies))
 
     def decode_parameters(self, parameters: Parameters) -> Symbols:
         """Do as `decode`, given the frequencies as the coder takes them."""

@@ -4,7 +4,7 @@ import hashlib
 
 from ancestral.coding import Damage
 from ancestral.coding.archive import MAGIC
-from ancestral.coding.coder import ModelCoder
+from ancestral.coding.coder import Coder
 from ancestral.coding.originals import Batch
 from ancestral.errors import InvalidInput
 
@@ -20,7 +20,7 @@ def is_single(buffer: memoryview) -> bool:
     return bytes(buffer[: len(_START)]) == _START
 
 
-def pack_single(coder: ModelCoder, original: bytes, code: bytes) -> bytes:
+def pack_single(coder: Coder, original: bytes, code: bytes) -> bytes:
     """Return the file of a datum.
 
     Args:
@@ -31,7 +31,7 @@ def pack_single(coder: ModelCoder, original: bytes, code: bytes) -> bytes:
     return _START + coder.key[:CUT] + _digest(coder, original) + code
 
 
-def unpack_single(coder: ModelCoder, buffer: memoryview) -> Batch:
+def unpack_single(coder: Coder, buffer: memoryview) -> Batch:
     """Return the datum of a file, (1, *event.shape), and its condition.
 
     Raises:
@@ -49,5 +49,5 @@ def unpack_single(coder: ModelCoder, buffer: memoryview) -> Batch:
     return data
 
 
-def _digest(coder: ModelCoder, original: bytes) -> bytes:
+def _digest(coder: Coder, original: bytes) -> bytes:
     return hashlib.sha256(coder.key + original).digest()[:CUT]

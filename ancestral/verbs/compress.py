@@ -1,4 +1,4 @@
-"""Lossless compression with any model whose conditionals are exact, into files that decode on another machine."""
+"""Lossless compression with exact conditionals or by bits-back, into files that decode on another machine."""
 
 import functools
 import hashlib
@@ -13,8 +13,9 @@ from typing import BinaryIO
 from torch import Tensor
 
 from ancestral.coding import Damage
-from ancestral.coding.archive import CODED, NAMES, OTHER, PLAIN, SALT_BYTES, Chunk, Header, Writer, digest, read
-from ancestral.coding.coder import ModelCoder
+from ancestral.coding.archive import BITS_BACK, NAMES, OTHER, PLAIN, SALT_BYTES, Chunk, Header, Writer, digest, read
+from ancestral.coding.bits_back import make_coder
+from ancestral.coding.coder import Coder
 from ancestral.coding.decoding import data_chunks, decode_chunks, kept_chunks, places
 from ancestral.coding.dynamic import DynamicCoder
 from ancestral.coding.learning import Dynamic
@@ -42,7 +43,8 @@ class Compressed:
         count: data in it that the model coded.
         files: files in it that the model is not for, kept as they were.
         bytes: size of the archive on disk, everything included.
-        nats: of the coded data under the model, in all; that of the member of a mixture that coded them.
+        nats: of the coded data under the model, in all; of a mixture that of the member that coded them, of a model of latent
+            variables the bound with one sample.
         bits_per_dim: bits of the archive for each entry of the coded data; of sentences, for each token, ends counted.
         overhead: bytes of the archive beyond those nats.
         encode_seconds: that it took to read the data, batch by batch, to code and to write them; models and data sets were
@@ -51,6 +53,7 @@ class Compressed:
         bits_per_byte: of a text, of which `count` says the tokens and `bits_per_dim` the bits of each: bits of the archive for
             each byte; else None.
         unit: what `bits_per_dim` is called; see `Event.unit`.
+        bound: whether the nats are of a bound: the data were coded by bits-back.
     """
 
     path: str
@@ -64,6 +67,7 @@ class Compressed:
     verify_seconds: float
     bits_per_byte: float | None = None
     unit: str = "bits/dim"
+    bound: bool = False
 
 
 def compress(
@@ -84,14 +88,16 @@ def compress(
 ) -> Compressed:
     """Compress data without loss, into a file that decodes on any machine that has the model.
 
-    The file takes -log2 p(x) bits for each datum x and some bytes for each chunk of them; docs/format.md describes it. A
+    The file takes -log2 p(x) bits for each datum x and some bytes for each chunk of them; docs/format.md describes it. With a
+    model of latent variables it takes the bits of the bound, and those of one code for each chunk. A
     folder of images comes back with the same names, sizes, modes and pixels; those that the model is not for (of another
     size or mode, or already compressed with loss) are kept as they are. Models of text code files of text, to the byte, what
     their encoding does not know included. Files and data sets are read, coded and checked chunk by chunk: of a folder, no
     more than a chunk and the names are held in memory.
 
     Args:
-        model: the model, or its zoo name, run directory or hub repository: autoregressive, of whole numbers.
+        model: the model, or its zoo name, run directory or hub repository: of whole numbers, autoregressive or of codes that
+            bits-back can take.
         source: data, (n, *event.shape); a folder of images, or one; an .npy file; a file of text; or a data set or its name.
         path: the archive to write; it is whole or not changed at all.
         condition: of each datum, (n, *condition.shape), for a conditional model and a tensor or an .npy file; data sets have
@@ -111,7 +117,7 @@ def compress(
         progress: show a progress bar.
 
     Raises:
-        Unsupported: if the model has no exact conditionals of whole numbers.
+        Unsupported: if the model has neither exact conditionals nor codes for bits-back, or is not of whole numbers.
         InvalidInput: if the data do not fit the model, the model gives NaN, or the archive does not decode to the data.
     """
     check_counts(limit=limit, chunk_size=chunk_size)
@@ -124,7 +130,7 @@ def compress(
         return _compress_text(subject, text, made, Path(path), chunk_size, verify, progress)
     if learning is not None:
         raise InvalidInput(f"dynamic is for text, and {subject.name} is a model of {subject.model.event}: leave it out")
-    coder = ModelCoder(subject.model)
+    coder = make_coder(subject.model)
     size = min(chunk_size or coder.chunk_size, coder.chunk_size)
     data = _open_source(subject, source, condition, split, limit, size)
     if data.count == 0:
@@ -132,7 +138,7 @@ def compress(
     started = time.perf_counter()
     with replacing(path) as temporary:
         with temporary.open("wb") as file:
-            single = data.count == 1 and data.images is None and coder.model.members == 1
+            single = data.count == 1 and data.images is None and coder.members == 1
             written = (_write_single if single else _write_archive)(file, subject, coder, data, progress)
         encoded = time.perf_counter()
         if verify:
@@ -150,6 +156,7 @@ def compress(
         encoded - started,
         verify_seconds,
         unit=coder.event.unit,
+        bound=coder.kind == BITS_BACK,
     )
 
 
@@ -286,7 +293,7 @@ class _Written:
         self.count, self.units, self.nats = self.count + count, self.units + int(units.sum()), self.nats + nats
 
 
-def _write_archive(file: BinaryIO, subject: Subject, coder: ModelCoder, data: _Source, progress: bool) -> _Written:
+def _write_archive(file: BinaryIO, subject: Subject, coder: Coder, data: _Source, progress: bool) -> _Written:
     writer, header, total, written = None, None, hashlib.sha256(), _Written()
     for x, condition in track_data(data.batches, "compressing", data.count, lambda batch: len(batch[0]), progress=progress):
         original = coder.originals.pack(x, condition)
@@ -295,7 +302,7 @@ def _write_archive(file: BinaryIO, subject: Subject, coder: ModelCoder, data: _S
             writer = Writer(file, header)
         member, shift, code, nats = coder.encode(x, condition)
         plain = zlib.compress(original, 9)
-        kind, payload = (PLAIN, plain) if code is None or len(plain) < len(code) else (CODED, code)
+        kind, payload = (PLAIN, plain) if code is None or len(plain) < len(code) else (coder.kind, code)
         mark = digest(header, written.count, original)
         writer.add(Chunk(kind, written.count, len(x), mark, payload, member, shift))
         total.update(original)
@@ -310,7 +317,7 @@ def _write_archive(file: BinaryIO, subject: Subject, coder: ModelCoder, data: _S
     return written
 
 
-def _header(subject: Subject, coder: ModelCoder, original: bytes, settings: str = "") -> Header:
+def _header(subject: Subject, coder: Coder, original: bytes, settings: str = "") -> Header:
     salt = hashlib.sha256(original).digest()[:SALT_BYTES]
     name = subject.name if subject.name in zoo_names() else coder.model.name  # a path would mean nothing elsewhere
     return Header(name, coder.key, coder.event.shape, coder.levels, salt, settings)
@@ -326,7 +333,7 @@ def _kept(images: ImageFolder | None) -> Iterator[tuple[int, int, bytes]]:
         yield OTHER, 1, pack_file(name, path)
 
 
-def _write_single(file: BinaryIO, subject: Subject, coder: ModelCoder, data: _Source, progress: bool) -> _Written:
+def _write_single(file: BinaryIO, subject: Subject, coder: Coder, data: _Source, progress: bool) -> _Written:
     """Write one datum with next to nothing around it, where that is possible; an archive otherwise."""
     ((x, condition),) = data.batches
     _, shift, code, nats = coder.encode(x, condition)
@@ -342,7 +349,7 @@ def _write_single(file: BinaryIO, subject: Subject, coder: ModelCoder, data: _So
 # Checking
 
 
-def _verify(path: Path, coder: ModelCoder, written: _Written, progress: bool) -> None:
+def _verify(path: Path, coder: Coder, written: _Written, progress: bool) -> None:
     """Raise unless an archive decodes to what it was made of."""
     problems: list[str] = []
     left = dict(written.digests)
@@ -362,9 +369,7 @@ def _refuse(problems: list[str]) -> None:
         )
 
 
-def _decoded(
-    buffer: memoryview, coder: ModelCoder, count: int, problems: list[str], progress: bool
-) -> Iterator[tuple[int, Batch]]:
+def _decoded(buffer: memoryview, coder: Coder, count: int, problems: list[str], progress: bool) -> Iterator[tuple[int, Batch]]:
     """Yield the data of an archive, chunk by chunk, with the place of the first; what is wrong is added to `problems`."""
     if is_single(buffer):
         try:

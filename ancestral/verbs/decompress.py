@@ -16,7 +16,8 @@ from torch import Tensor
 
 from ancestral.coding import Damage
 from ancestral.coding.archive import NAMES, TOTAL_DIGEST_BYTES, Chunk, Contents, read
-from ancestral.coding.coder import ModelCoder, model_key
+from ancestral.coding.bits_back import make_coder
+from ancestral.coding.coder import Coder, model_key
 from ancestral.coding.decoding import data_chunks, decode_chunks, kept_chunks, places
 from ancestral.coding.dynamic import text_coder
 from ancestral.coding.originals import Batch
@@ -144,7 +145,7 @@ def restore(
     if is_single(buffer):
         if model is None:
             raise InvalidInput("a single datum does not name its model: give it with model= or --model")
-        return _restore_single(buffer, ModelCoder(open_model(model).model), index, max_bytes)
+        return _restore_single(buffer, make_coder(open_model(model).model), index, max_bytes)
     contents = read(buffer)
     header = contents.header
     if model is None and header.model not in zoo_names():
@@ -161,7 +162,7 @@ def restore(
             raise InvalidInput("it holds a text, which has no data at places: leave index out")
         coder = text_coder(subject.model, header.settings, given_tokens(subject, given))
         return _restore_text(contents, coder, max_bytes, progress)
-    return _restore(contents, ModelCoder(subject.model), index, max_bytes, progress)
+    return _restore(contents, make_coder(subject.model), index, max_bytes, progress)
 
 
 def _restore_text(contents: Contents, coder: TextCoder, max_bytes: int, progress: bool) -> Restored:
@@ -190,7 +191,7 @@ def track_data(items: Iterable[T], what: str, total: int, size: Callable[[T], in
             yield item
 
 
-def _restore_single(buffer: memoryview, coder: ModelCoder, index: set[int] | None, max_bytes: int) -> Restored:
+def _restore_single(buffer: memoryview, coder: Coder, index: set[int] | None, max_bytes: int) -> Restored:
     _check_index(index, 1)
     _check_size(coder, 1, max_bytes)
     started = time.perf_counter()
@@ -202,7 +203,7 @@ def _restore_single(buffer: memoryview, coder: ModelCoder, index: set[int] | Non
     return Restored(x, torch.zeros(1, dtype=torch.long), condition, levels=coder.levels, seconds=seconds)
 
 
-def _restore(contents: Contents, coder: ModelCoder, index: set[int] | None, max_bytes: int, progress: bool) -> Restored:
+def _restore(contents: Contents, coder: Coder, index: set[int] | None, max_bytes: int, progress: bool) -> Restored:
     """Decode the chunks that hold the data wanted; what is damaged is left out and named."""
     started = time.perf_counter()
     problems = list(contents.problems)
@@ -245,7 +246,7 @@ def _check_index(index: set[int] | None, count: int) -> None:
         raise InvalidInput(f"there is no datum {outside[0]}, expected 0 to {count - 1}")
 
 
-def _check_size(coder: ModelCoder, count: int, max_bytes: int) -> None:
+def _check_size(coder: Coder, count: int, max_bytes: int) -> None:
     size = count * (coder.originals.held + PLACE_BYTES)
     if size > max_bytes:
         raise InvalidInput(f"it decodes to {size} bytes, expected at most {max_bytes}: raise max_bytes where you trust it")
@@ -265,7 +266,7 @@ def _in_place(found: list[tuple[Chunk, Batch]], problems: list[str]) -> list[tup
 
 
 def _check_total(
-    contents: Contents, coder: ModelCoder, found: list[tuple[Chunk, Batch]], kept: list[tuple[int, bytes]], problems: list[str]
+    contents: Contents, coder: Coder, found: list[tuple[Chunk, Batch]], kept: list[tuple[int, bytes]], problems: list[str]
 ) -> None:
     total = hashlib.sha256()
     for _, data in found:
@@ -276,7 +277,7 @@ def _check_total(
         problems.append("the checksum over all data is wrong: parts are missing, or of another archive")
 
 
-def _joined(found: list[tuple[Chunk, Batch]], coder: ModelCoder, problems: list[str]) -> Restored:
+def _joined(found: list[tuple[Chunk, Batch]], coder: Coder, problems: list[str]) -> Restored:
     conditions = [condition for _, (_, condition) in found if condition is not None]
     return Restored(
         torch.cat([coder.nothing(), *(x for _, (x, _) in found)]),

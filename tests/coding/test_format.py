@@ -151,3 +151,91 @@ def test_one_datum(model: Model, tmp_path: Path) -> None:
     assert content[:10] == b"ANC\x81" + key[:3] + sha256(key, original)[:3]
     entries, given = decoded(model, content[10:], 0, 1)
     assert entries.tobytes() + given.tobytes() == original
+
+
+# Bits-back
+
+
+class Numbers:
+    """A stack, read symbol by symbol."""
+
+    def __init__(self, payload: bytes) -> None:
+        content = payload.rjust(-(-len(payload) // 4) * 4, b"\0")
+        words = [int.from_bytes(content[i : i + 4]) for i in range(0, len(content), 4)][::-1]
+        self.words, self.state = words, 0
+        while self.words and self.state < 2**32:
+            self.state = self.state << 32 | self.words.pop()
+
+    def push(self, symbol: int, frequencies: list[int]) -> None:
+        f, c = frequencies[symbol], sum(frequencies[:symbol])
+        if self.state >= f << 40:
+            self.words.append(self.state & 0xFFFFFFFF)
+            self.state >>= 32
+        self.state = (self.state // f << 24) + self.state % f + c
+
+    def pop(self, frequencies: list[int]) -> int:
+        at, c = self.state % 2**24, 0
+        for symbol, f in enumerate(frequencies):
+            if at < c + f:
+                self.state = f * (self.state >> 24) + at - c
+                if self.state < 2**32 and self.words:
+                    self.state = self.state << 32 | self.words.pop()
+                return symbol
+            c += f
+        raise AssertionError("frequencies add up to 2^24")
+
+    def offset(self) -> int:
+        return self.pop([2**24 - 255 * 64] + [64] * 255)
+
+
+def windows(mean: float, log_scale: float, s: int) -> tuple[list[int], int, int]:
+    """Return the frequencies of runs, the first point and the points of a run."""
+    a, b = (int(np.floor(256 * value + (s + 0.5) / 256)) for value in (mean, log_scale))
+    r = 1 if b < -354 else 2 if b < -177 else 4 if b < 0 else 8
+    first = min(max((a + 2048) // 4 - 64 * r, 0), 1024 - 128 * r)
+    t = round(2.0**13 * np.exp(-(2 * b + 1) / 256))
+    u = [4 * (2 * (first + k * r) + r - 1024) - (2 * a + 1) for k in range(128)]
+    distance = [one * one * t // 2**24 for one in u]
+    weight = [round(2.0**28 * np.exp(-(d - min(distance)) / 256)) for d in distance]
+    found = [1 + w * (2**24 - 128) // sum(weight) for w in weight]
+    found[distance.index(min(distance))] += 2**24 - sum(found)
+    return found, first, r
+
+
+@torch.no_grad()
+def test_a_chunk_of_bits_back(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model, count, latent = create("vae", EVENT, CONDITION, latent=3, hidden=(8,)).eval(), 30, 3
+    given = torch.arange(count) % 5
+    x = model.sample(count, given)
+    compress(model, x, tmp_path / "a.anc", condition=given.to(torch.uint8))
+    fields = Fields((tmp_path / "a.anc").read_bytes())
+    fields.at = 4 + 1 + 3 + 16 + 4 + 5 + 4
+    kind, first, many, member, offset, length = (fields.number() for _ in range(6))
+    assert (kind, first, many, member, offset) == (7, 0, count, 0, 0)
+    fields.at += 6
+    stack, model = Numbers(fields.bytes(length)), model.double()
+    assert [stack.pop(frequencies(np.zeros((1, 5)), 0)[0].tolist()) for _ in range(count)] == given.tolist()
+    left = count
+    while left:
+        n = stack.pop([2**18] * 64) + 1
+        left -= n
+        label = given[left : left + n]
+        table, begin, r = windows(0.0, 0.0, stack.offset())
+        runs = [stack.pop(table) for _ in range(n * latent)]
+        j = [begin + k * r + stack.pop([2**24 // r] * r) for k in runs]
+        z = ((2.0 * torch.tensor(j).double() - 1023) / 128).view(n, latent)
+        s = stack.offset()
+        log_pmf = model.head(model.raw(z, label)).log_pmf().flatten(0, -2).numpy()
+        part = torch.tensor([stack.pop(row) for row in frequencies(log_pmf, s).tolist()]).view(n, *EVENT.shape)
+        assert torch.equal(part, x[left : left + n].long())
+        if left:
+            s, (mean, log_scale) = stack.offset(), (each.flatten().tolist() for each in model.posterior(part, label))
+            rows = [windows(a, b, s) for a, b in zip(mean, log_scale, strict=True)]
+            for size in (2, 4, 8):
+                for (_, begin, r), point in list(zip(rows, j, strict=True))[::-1]:
+                    if r == size:
+                        stack.push((point - begin) % r, [2**24 // r] * r)
+            for (table, begin, r), point in list(zip(rows, j, strict=True))[::-1]:
+                stack.push((point - begin) // r, table)
+    assert (stack.state, stack.words) == (0, [])

@@ -1,6 +1,6 @@
 """Archives under a coverage-guided fuzzer: whatever the bytes, decompression says what is wrong, and gives nothing wrong.
 
-python -m tests.fuzz.fuzz_archive CORPUS -max_total_time=120      with atheris installed; options are those of libFuzzer
+python -m tests.fuzz.fuzz_archive CORPUS [MODEL] -max_total_time=120     with atheris installed; options are those of libFuzzer
 
 An input's first byte says what the others are. `DAMAGED` ones are a file; the seeds that are written to an empty CORPUS
 are valid ones. What decodes of a file must be the data of the seeds, or problems are told. `FORGED` ones are fields, of
@@ -16,15 +16,28 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from types import FunctionType
+from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor
 
 from ancestral import coding
-from ancestral.coding import Damage, archive, coder, decoding, entropy, originals, single
-from ancestral.coding.archive import CODED, NAMES, OTHER, PLAIN, Chunk, Header, Writer, digest
-from ancestral.coding.coder import ModelCoder
+from ancestral.coding import (
+    Damage,
+    archive,
+    bits_back,
+    coder,
+    conditional,
+    decoding,
+    entropy,
+    gaussians,
+    originals,
+    single,
+    stack,
+)
+from ancestral.coding.archive import NAMES, OTHER, PLAIN, Chunk, Header, Writer, digest
+from ancestral.coding.bits_back import make_coder
 from ancestral.errors import InvalidInput
 from ancestral.event import Event
 from ancestral.models import Model, create
@@ -33,20 +46,37 @@ from ancestral.verbs import image_files
 from ancestral.verbs.compress import compress
 from ancestral.verbs.decompress import PLACE_BYTES, decompress, restore
 
-MODULES = (coding, archive, coder, decoding, entropy, originals, single, verb, image_files)
+MODULES = (
+    coding,
+    archive,
+    bits_back,
+    coder,
+    conditional,
+    decoding,
+    entropy,
+    gaussians,
+    originals,
+    single,
+    stack,
+    verb,
+    image_files,
+)
 """What the fuzzer watches."""
 DAMAGED, FORGED = 0, 1
-KINDS = (CODED, PLAIN, NAMES, OTHER)
+KINDS = (PLAIN, NAMES, OTHER)
+"""Kinds of forged chunks, beside that of data coded by the model."""
+MODELS: dict[str, dict[str, Any]] = {"fvsbn": {}, "vae": {"latent": 2, "hidden": (4,)}}
+"""Options of the models that files are of: of conditionals, and of codes."""
 FIELDS = 6
 MAX_BYTES = 2**11
 """Bytes of decoded data that are accepted."""
 
 
-def make_model() -> Model:
+def make_model(name: str = "fvsbn") -> Model:
     """Return the model that all files are of, untrained."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return create("fvsbn", Event.binary((1, 2, 3))).eval()
+        return create(name, Event.binary((1, 2, 3)), **MODELS[name]).eval()
 
 
 def make_data() -> Tensor:
@@ -78,7 +108,7 @@ class Target:
     """
 
     def __init__(self, model: Model) -> None:
-        self.model, self.coder, self.x = model, ModelCoder(model), make_data()
+        self.model, self.coder, self.x = model, make_coder(model), make_data()
 
     def __call__(self, content: bytes) -> None:
         """Raise unless an input is served as it should."""
@@ -119,12 +149,12 @@ class Target:
     def forge(self, content: bytes) -> bytes:
         """Return an archive of chunks, each given by kind, first, count, member, offset and length, a byte each, and data."""
         file = io.BytesIO()
-        header = Header("fvsbn", self.coder.key, self.coder.event.shape, self.coder.levels, b"salt")
+        header = Header(self.model.name, self.coder.key, self.coder.event.shape, self.coder.levels, b"salt")
         writer, stream = Writer(file, header), iter(content)
         while len(fields := bytes(itertools.islice(stream, FIELDS))) == FIELDS:
-            kind, first, count, member, shift, length = fields
-            kind, payload = KINDS[kind % len(KINDS)], bytes(itertools.islice(stream, length))
-            if kind == CODED:
+            number, first, count, member, shift, length = fields
+            kind, payload = (self.coder.kind, *KINDS)[number % (1 + len(KINDS))], bytes(itertools.islice(stream, length))
+            if kind == self.coder.kind:
                 mark = digest(header, first, self.decoded(count, shift, payload))
             elif kind == PLAIN:
                 mark, payload = digest(header, first, payload), zlib.compress(payload)
@@ -159,12 +189,12 @@ def functions() -> Iterator[FunctionType]:
 
 
 def main() -> None:
-    """Fuzz; the first argument that is no option is the corpus, to which the seeds are added where it is empty."""
+    """Fuzz; the first argument that is no option is the corpus, which gets the seeds where it is empty, the next a model."""
     import atheris
 
-    corpus = Path(next(argument for argument in sys.argv[1:] if not argument.startswith("-")))
+    place, *names = (argument for argument in sys.argv[1:] if not argument.startswith("-"))
+    corpus, model = Path(place), make_model(*names)
     corpus.mkdir(parents=True, exist_ok=True)
-    model = make_model()
     if not any(corpus.iterdir()):
         with tempfile.TemporaryDirectory() as folder:
             for i, content in enumerate(seeds(model, Path(folder))):
@@ -172,7 +202,7 @@ def main() -> None:
     for function in functions():
         atheris.instrument_func(function)
     torch.set_num_threads(1)
-    atheris.Setup(sys.argv, Target(model))
+    atheris.Setup([argument for argument in sys.argv if argument not in names], Target(model))
     atheris.Fuzz()
 
 

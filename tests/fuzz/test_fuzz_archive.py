@@ -10,24 +10,34 @@ from hypothesis import strategies as st
 from ancestral.verbs import decompress as verb
 from ancestral.verbs import image_files
 from ancestral.verbs.compress import compress
-from tests.fuzz.fuzz_archive import DAMAGED, FORGED, MODULES, Target, functions, make_data, make_model, seeds
+from tests.fuzz.fuzz_archive import DAMAGED, FORGED, MODELS, MODULES, Target, functions, make_data, make_model, seeds
 from tests.verbs.test_codec_damage import cut
 
-TARGET = Target(make_model())
+TARGETS = {name: Target(make_model(name)) for name in MODELS}
+TARGET = TARGETS["fvsbn"]
 
 
-def test_seeds_are_served_whole_and_damaged(tmp_path: Path) -> None:
-    for content in seeds(TARGET.model, tmp_path):
-        TARGET(content)
+@pytest.mark.parametrize("name", MODELS)
+def test_seeds_are_served_whole_and_damaged(name: str, tmp_path: Path) -> None:
+    target = TARGETS[name]
+    for content in seeds(target.model, tmp_path):
+        target(content)
         for at in range(1, len(content), 41):
-            TARGET(content[:at])
-            TARGET(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+            target(content[:at])
+            target(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
 
 
-@given(kind=st.sampled_from([DAMAGED, FORGED]), content=st.binary(max_size=60))
+@given(name=st.sampled_from(sorted(MODELS)), kind=st.sampled_from([DAMAGED, FORGED]), content=st.binary(max_size=60))
+@settings(max_examples=60, deadline=None)
+def test_any_bytes_are_served(name: str, kind: int, content: bytes) -> None:
+    TARGETS[name](bytes([kind]) + content)
+
+
+@given(count=st.integers(0, 9), code=st.binary(max_size=60))
 @settings(max_examples=40, deadline=None)
-def test_any_bytes_are_served(kind: int, content: bytes) -> None:
-    TARGET(bytes([kind]) + content)
+def test_any_code_of_a_stack_is_served(count: int, code: bytes) -> None:
+    """With checksums that are right."""
+    TARGETS["vae"](bytes([FORGED, 0, 0, count, 0, 0, len(code)]) + code)
 
 
 def nothing(*given: object) -> None:
@@ -76,5 +86,15 @@ def test_what_is_wrong_is_found(check, make: Callable[[Path], bytes], words: str
 
 def test_all_that_reads_is_watched() -> None:
     names = {function.__qualname__ for function in functions()}
-    assert {"read", "_find", "inflate", "restore", "unpack_names", "unpack_single", "_Reader.take", "Decoder.decode"} <= names
+    assert {
+        "read",
+        "_find",
+        "inflate",
+        "restore",
+        "unpack_names",
+        "unpack_single",
+        "_Reader.take",
+        "Decoder.decode",
+        "Stack.pop",
+    } <= names
     assert len({module.__name__ for module in MODULES}) == len(MODULES)

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from ancestral.coding import archive
 from ancestral.coding.archive import CODED, NAMES, OTHER, PLAIN, Chunk, Header, Writer, digest
-from ancestral.coding.coder import ModelCoder
+from ancestral.coding.bits_back import make_coder
+from ancestral.coding.coder import Coder, ModelCoder
 from ancestral.coding.originals import Batch
 from ancestral.errors import InvalidInput
 from ancestral.event import Event
@@ -162,11 +163,12 @@ def attempt(content: bytes, model: Model) -> Restored | InvalidInput:
         return error
 
 
-@pytest.fixture(params=["archive", "single", "folder"])
+@pytest.fixture(params=["archive", "bits-back", "single", "folder"])
 def whole(request: pytest.FixtureRequest, tmp_path: Path) -> Archived:
     torch.manual_seed(0)
     event = Event.binary((1, 4, 3))
-    model, path = create("fvsbn", event).eval(), tmp_path / "a.anc"
+    name, options = ("vae", {"latent": 2, "hidden": (4,)}) if request.param == "bits-back" else ("fvsbn", {})
+    model, path = create(name, event, **options).eval(), tmp_path / "a.anc"
     x = torch.randint(2, (1 if request.param == "single" else 40, *event.shape), generator=generator(0)).to(torch.uint8)
     if request.param != "folder":
         compress(model, x, path, chunk_size=8)
@@ -183,20 +185,21 @@ def whole(request: pytest.FixtureRequest, tmp_path: Path) -> Archived:
 
 def check_many(whole: Archived, count: int, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     checked = decoded = 0
-    decode = ModelCoder.decode
+    owner = type(make_coder(whole.model))
+    decode = owner.decode
 
     def crc32(content: bytes) -> int:
         nonlocal checked
         checked += len(content)
         return zlib.crc32(content)
 
-    def counted(self: ModelCoder, member: int, chunks: list[tuple[int, int, bytes]]) -> list[Batch]:
+    def counted(self: Coder, member: int, chunks: list[tuple[int, int, bytes]]) -> list[Batch]:
         nonlocal decoded
         decoded += sum(n for n, _, _ in chunks)
         return decode(self, member, chunks)
 
     monkeypatch.setattr(archive, "zlib", SimpleNamespace(crc32=crc32))
-    monkeypatch.setattr(ModelCoder, "decode", counted)
+    monkeypatch.setattr(owner, "decode", counted)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for damaged in damaged_files(whole.content, count, seed):
         checked = decoded = 0

@@ -2,16 +2,19 @@
 
 import itertools
 import math
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from ancestral.distributions import Head
+from ancestral.distributions import GaussianMixture, Head, Output
 from ancestral.errors import InvalidInput
 from ancestral.layers.mlp import check_sizes
 from ancestral.likelihood import Likelihood
 from ancestral.models.base import Model
+
+if TYPE_CHECKING:
+    from ancestral.models.autoregressive.base import AutoregressiveModel
 
 CHUNK = 2**23
 """Numbers of the widest layer of a decoder held at once, about, in a bound of many samples: 32 MiB in single precision."""
@@ -44,6 +47,9 @@ class LatentModel(Model):
     """Floor of the mean KL term of each latent in the loss, nats."""
     importance: int = 1
     """Samples of the bound that the loss is."""
+    factorial: ClassVar[bool] = False
+    """Whether codes are layers of units, independent under q given the layer below and under p given the one above: what
+    bits-back coding takes. Such a model has `code_layers`, `layer_posterior` and `layer_prior`."""
 
     def set_objective(self, beta: float, free_bits: float, importance: int) -> None:
         """Set what the loss is; called by constructors.
@@ -130,6 +136,43 @@ class LatentModel(Model):
     def draw_data(self, z: Tensor, condition: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
         """Draw data from p(x | z, condition), (n, *event.shape), for z, (n, latent)."""
         return self.head.draw(self.raw(z, condition), generator)
+
+    # What a subclass whose codes are `factorial` implements
+
+    @property
+    def code_layers(self) -> tuple[int, ...]:
+        """Units of each layer of codes, the one that data are drawn from first."""
+        raise NotImplementedError
+
+    def layer_posterior(self, layer: int, below: Tensor, condition: Tensor | None = None) -> Output:
+        """Return q of the units of a layer of codes, (rows, units).
+
+        Args:
+            layer: which, from 0.
+            below: the datum, (rows, *event.shape), for layer 0; else the layer before, (rows, units).
+            condition: (rows, *condition.shape), where the model has a condition.
+        """
+        raise NotImplementedError
+
+    def layer_prior(self, layer: int, rows: int, above: Tensor | None, condition: Tensor | None = None) -> Output:
+        """Return p of the units of a layer of codes, (rows, units).
+
+        Args:
+            layer: which, from 0.
+            rows: codes.
+            above: the layer after, (rows, units); None for the last.
+            condition: (rows, *condition.shape), where the model has a condition.
+        """
+        raise NotImplementedError
+
+    @property
+    def pixel_model(self) -> "AutoregressiveModel | None":
+        """The model of a datum given the `maps` of its code, where entries depend on those before; None where they do not."""
+        return None
+
+    def maps(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Return the condition of `pixel_model`, (rows, ...), for codes, (rows, latent)."""
+        raise NotImplementedError
 
     # Primitives
 
@@ -255,6 +298,17 @@ class GaussianLatentModel(LatentModel):
 
     latent: int
     encoder: nn.Module
+    factorial = True
+
+    @property
+    def code_layers(self) -> tuple[int, ...]:
+        return (self.latent,)
+
+    def layer_posterior(self, layer: int, below: Tensor, condition: Tensor | None = None) -> Output:
+        return GaussianMixture(torch.stack(self.posterior(below, condition), dim=-1), bounded=False)
+
+    def layer_prior(self, layer: int, rows: int, above: Tensor | None, condition: Tensor | None = None) -> Output:
+        return GaussianMixture(torch.zeros(rows, self.latent, 2, dtype=self.dtype, device=self.device))
 
     def recognize(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
         dtype = self.dtype

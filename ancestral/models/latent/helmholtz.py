@@ -6,7 +6,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from ancestral.distributions import Bernoulli, make_head
+from ancestral.distributions import Bernoulli, Output, make_head
 from ancestral.errors import InvalidInput
 from ancestral.event import Event
 from ancestral.layers.condition import ConditionEmbedding
@@ -48,6 +48,7 @@ class HelmholtzMachine(LatentModel):
     (['sleep', 'wake'], torch.Size([2, 3]))
     """
 
+    factorial = True
     summary = "layers of random binary units, with a recognition network, trained by wake and sleep"
     reference = "Dayan et al. 1995"
     examples = (
@@ -106,6 +107,20 @@ class HelmholtzMachine(LatentModel):
             layers.append(q.draw(generator))
             log_q.append(q.log_prob(layers[-1]))
         return torch.cat(layers, dim=1), torch.cat(log_q, dim=1)
+
+    @property
+    def code_layers(self) -> tuple[int, ...]:
+        return self.hidden
+
+    def layer_posterior(self, layer: int, below: Tensor, condition: Tensor | None = None) -> Output:
+        if layer == 0:
+            return Bernoulli(self.recognize(below, condition))
+        return Bernoulli(self.recognition[layer](below, condition).to(self.dtype))
+
+    def layer_prior(self, layer: int, rows: int, above: Tensor | None, condition: Tensor | None = None) -> Output:
+        if above is None:
+            return Bernoulli(self._top_logits(rows, condition))
+        return Bernoulli(self.generation[layer](above, condition).to(self.dtype))
 
     def log_posterior(self, x: Tensor, z: Tensor, condition: Tensor | None = None) -> Tensor:
         """Return what each unit adds to log q(z | x, condition), (batch, units), nats, for given codes z, (batch, units)."""

@@ -58,6 +58,7 @@ class IAFVAE(VAE):
     torch.Size([3])
     """
 
+    factorial = False  # a flow ties latents to each other
     summary = "variational autoencoder with a posterior of inverse autoregressive flow steps"
     reference = "Kingma et al. 2016"
     examples = (

@@ -122,6 +122,10 @@ class PixelVAE(GaussianLatentModel):
     def elements(self) -> int:
         return self._elements
 
+    @property
+    def pixel_model(self) -> GatedPixelCNN:
+        return self.pixels
+
     def maps(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         """Return u(z, condition), (rows, features, height, width), for z, (rows, latent)."""
         out = self.upsampler(z, condition).to(self.dtype)  # (n, features h w)

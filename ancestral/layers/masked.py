@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ancestral.event import Event
+from ancestral.layers.banded import banded_linear, bands_of
 from ancestral.layers.condition import ConditionEmbedding
 from ancestral.layers.mlp import ACTIVATIONS, check_choice, check_sizes
 
@@ -167,8 +168,8 @@ class MaskedSteps:
 class MaskedMLP(nn.Module):
     r"""h_l = f(b_l + (W_l * M_l) h_{l-1}), h_0 = x, and the values of output d are rows of c + (V * M) h_L: they see x_{<d}.
 
-    A unit of degree m sees the first m entries; the degrees of each layer are spread evenly. The condition is added inside the
-    first f; with one, some units see nothing else.
+    A unit of degree m sees the first m entries; the degrees of each layer are spread evenly, in ascending order. The condition
+    is added inside the first f; with one, some units see nothing else.
 
     Args:
         entries: entries of x.
@@ -209,14 +210,19 @@ class MaskedMLP(nn.Module):
         # Made from the arguments: not part of the saved state.
         for i, (below, above) in enumerate(itertools.pairwise(self.degrees)):
             self.register_buffer(f"mask_{i}", mask_by_degree(above, below), persistent=False)
+        self.bands = [bands_of(self.get_buffer(f"mask_{i}")) for i in range(len(hidden))]
         self.register_buffer("readout", mask_by_degree(places, self.degrees[-1], strict=True), persistent=False)
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
         """Return the outputs, (batch, entries, values), for x, (batch, entries), and the condition."""
         added = self.embedding(condition) if self.embedding is not None and condition is not None else None
         h = x
-        for i, layer in enumerate(self.layers):
-            a: Tensor = layer(h, self.get_buffer(f"mask_{i}"))  # (b, hidden[i])
+        for i, layer in enumerate(cast(list[MaskedLinear], list(self.layers))):
+            mask = self.get_buffer(f"mask_{i}")
+            if len(self.bands[i]) > 1:  # about half of a wide layer's mask is zeros
+                a = banded_linear(h, layer.weight[:, 0], layer.bias[:, 0], mask, self.bands[i])
+            else:
+                a = layer(h, mask)  # (b, hidden[i])
             h = self.activation(a + added if added is not None and i == 0 else a)
         y: Tensor = self.output(h, self.get_buffer("readout"))  # (b, entries * values)
         if added is not None and not self.layers:

@@ -62,6 +62,16 @@ class MaskedLinear(nn.Module):
         """Return the weights that `mask`, (outputs, inputs), leaves, (outputs, values, inputs)."""
         return self.weight * mask.to(self.weight.dtype)[:, None]
 
+    @torch.no_grad()
+    def start(self, mask: Tensor) -> None:
+        """Draw weights and biases anew, uniform in +-1/sqrt(n), n the inputs that `mask`, (outputs, inputs), leaves an output.
+
+        A unit that sees few inputs is then as large as one that sees many, and units bend in different places.
+        """
+        bound = mask.sum(1).clamp(min=1.0).rsqrt()[:, None]  # (outputs, 1)
+        self.weight.uniform_(-1.0, 1.0).mul_(bound[..., None])
+        self.bias.uniform_(-1.0, 1.0).mul_(bound)
+
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """Return y, (batch, outputs * values).
 
@@ -210,6 +220,8 @@ class MaskedMLP(nn.Module):
         # Made from the arguments: not part of the saved state.
         for i, (below, above) in enumerate(itertools.pairwise(self.degrees)):
             self.register_buffer(f"mask_{i}", mask_by_degree(above, below), persistent=False)
+        for i, layer in enumerate(cast(list[MaskedLinear], list(self.layers))):
+            layer.start(self.get_buffer(f"mask_{i}"))
         self.bands = [bands_of(self.get_buffer(f"mask_{i}")) for i in range(len(hidden))]
         self.register_buffer("readout", mask_by_degree(places, self.degrees[-1], strict=True), persistent=False)
 

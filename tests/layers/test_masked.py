@@ -30,6 +30,18 @@ def test_masked_connections_neither_act_nor_learn():
     assert bool((x.grad[:, 2] == 0).all())
 
 
+def test_units_start_as_large_whatever_they_see():
+    torch.manual_seed(0)
+    layer = MaskedLinear(400, 400)
+    mask = torch.ones(400, 400).tril()
+    layer.start(mask)
+    y = layer(torch.randn(2000, 400), mask).detach()
+    few, many = y[:, 10:100].std(), y[:, 300:].std()
+    assert float(few) == pytest.approx(float(many), rel=0.1)
+    assert float(many) == pytest.approx(3**-0.5, rel=0.1)
+    assert layer.bias.unique().numel() == 400
+
+
 def test_forward_leaves_the_stored_weights_alone():
     layer = MaskedLinear(3, 2)
     before = layer.weight.detach().clone()

@@ -25,7 +25,7 @@ def run(table: str, *arguments: str) -> dict[str, Any]:
     return json.loads(done.stdout)
 
 
-GROUPS = {"made": "D=43", "gated_pixelcnn": "8 layers", "realnvp": "", "maf": "", "vae": ""}
+GROUPS = {"made": "D=43", "gated_pixelcnn": "8 layers", "realnvp": "", "maf": "", "spline_flow": "", "vae": ""}
 
 
 @pytest.mark.parametrize("table", TABLES)

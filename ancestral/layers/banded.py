@@ -50,7 +50,7 @@ class _BandedLinear(torch.autograd.Function):
     """Written out, since the gradients of slices would each be a whole tensor of zeros first."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, mask: Tensor, bands: list[Band]) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, mask: Tensor, bands: list[Band]) -> Tensor:
         device = x.device.type
         # Products into given memory do not follow autocast by themselves.
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
@@ -63,7 +63,7 @@ class _BandedLinear(torch.autograd.Function):
         return y
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         h, w, mask = ctx.saved_tensors
         of_x, of_weight = torch.zeros_like(h), torch.zeros_like(w)

@@ -141,10 +141,11 @@ class MaskedSteps:
         """What was computed so far, (units, batch) for each layer; without gradients it is only written in place."""
         below: Tensor | None = None
         for weight, layer_bias, degrees in layers:
-            order = degrees.argsort(stable=True)
-            weight = weight.index_select(0, order)
-            self.weights.append(weight if below is None else weight.index_select(1, below))
-            self.biases.append(layer_bias.index_select(0, order))
+            weight = weight if below is None else weight.index_select(1, below)
+            # Mostly they are in order already, and large weights need no copy.
+            order = None if bool((degrees.diff() >= 0).all()) else degrees.argsort(stable=True)
+            self.weights.append(weight if order is None else weight.index_select(0, order))
+            self.biases.append(layer_bias if order is None else layer_bias.index_select(0, order))
             self.known.append(torch.bincount(degrees, minlength=entries + 1).cumsum(0).tolist())
             self.hidden.append(weight.new_zeros(len(weight), batch))
             below = order

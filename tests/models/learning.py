@@ -20,7 +20,7 @@ def moved(model: AnyModel, by: float = 0.2) -> AnyModel:
     """Return `model` in double precision and evaluation mode, its parameters moved by noise of standard deviation `by`."""
     with torch.no_grad():
         for p in model.parameters():
-            p += by * torch.randn(p.shape, generator=generator(3))
+            p.add_(by * torch.randn(p.shape, generator=generator(3)))
     return model.double().eval()
 
 

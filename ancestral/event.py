@@ -624,7 +624,11 @@ class Event:
         return value.round().clamp(0, self.levels - 1).to(self.dtype)
 
     def dequantize(
-        self, x: Tensor, generator: torch.Generator | None = None, dtype: torch.dtype | None = None
+        self,
+        x: Tensor,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype | None = None,
+        noise: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         r"""Map data to a continuous variable u and return it with the log-density correction.
 
@@ -636,6 +640,8 @@ class Event:
             x: data, (batch, *shape).
             generator: source of n.
             dtype: floating type of u, at least 32 bits; where omitted that of `x`, or the default type for whole numbers.
+            noise: discrete events only: n, (batch, *shape), in (0, 1), instead of a draw; its own log-density is the caller's
+                to subtract.
 
         Returns:
             u of shape (batch, *shape), and the correction to add to log p(u), (batch,), nats.
@@ -653,7 +659,8 @@ class Event:
         if self.levels is None:
             log_scale = math.fsum(math.log(s) for s in self.scale or ())
             return self.to_network(x, dtype), torch.full((len(x),), -log_scale, dtype=dtype, device=x.device)
-        noise = torch.rand(x.shape, dtype=dtype, device=x.device, generator=generator)
+        if noise is None:
+            noise = torch.rand(x.shape, dtype=dtype, device=x.device, generator=generator)
         # Rounding could carry a u at the very edge of its cell into the next one, and `quantize` would miss x:
         # keep the noise off the edges by what the sum, the quotient and `quantize`'s product can round.
         edge = min(2.0 * self.levels * torch.finfo(dtype).eps, 0.5)

@@ -16,7 +16,7 @@ import torch
 from benchmarks import page
 from benchmarks.harness import Settings, run
 
-TABLES = ("made", "gated_pixelcnn", "realnvp", "maf", "vae")
+TABLES = ("made", "gated_pixelcnn", "realnvp", "maf", "spline_flow", "vae")
 """Tables of contenders that train and score."""
 OTHERS = ("sampling", "decoding", "wavenet", "attention", "codecs", "loop_overhead", "outlier_pairs", "outliers")
 """Tables that measure something else."""
@@ -33,9 +33,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--precision", nargs="+", default=["float32", "bfloat16"], choices=["float32", "bfloat16"])
     parser.add_argument("--group", default="", help="only groups whose name contains this")
     parser.add_argument("--tiny", action="store_true", help="smallest sizes, to see that a script runs")
+    parser.add_argument("--processor", action="store_true", help="seconds of the processor, of one thread, not of the wall")
     parser.add_argument("--json", action="store_true", help="print the measurements and write nothing")
     parser.add_argument("--render", action="store_true", help="write the page from earlier measurements")
     given = parser.parse_args(arguments)
+    if given.processor and given.threads != 1:
+        parser.error("--processor is for one thread: pass --threads 1")
     names = given.tables or [*TABLES, *OTHERS]
     for name in names:
         if name not in (*TABLES, *OTHERS):
@@ -65,9 +68,9 @@ def measure(name: str, given: argparse.Namespace) -> dict[str, object]:
     table = module.TABLE
     groups = {}
     for precision in given.precision:
-        settings = Settings(precision, given.threads, given.seconds, given.repeats, given.tiny)
+        settings = Settings(precision, given.threads, given.seconds, given.repeats, given.tiny, given.processor)
         groups[precision] = run(table, settings, given.group)
-    return {**facts, "seconds": given.seconds, "groups": groups}
+    return {**facts, "seconds": given.seconds, "processor": given.processor, "groups": groups}
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """MAF: five layers of masked networks over the same rows, beside nflows, zuko and plain torch; sampling as well."""
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -10,7 +9,7 @@ from torch import Tensor, nn
 
 from ancestral.event import Event
 from ancestral.models.flows.maf import MAF
-from benchmarks.harness import SCORE, TRAIN, Clock, Contender, Measure, Settings, Table, bare, fitted, ours
+from benchmarks.harness import SCORE, TRAIN, Clock, Contender, Measure, Settings, Table, bare, fitted, now, ours
 from benchmarks.made import PlainMADE
 
 FEATURES, LAYERS, BATCH = 43, 5, 512
@@ -31,11 +30,11 @@ def drawing(contender: Contender, model: nn.Module, settings: Settings, draw: Ca
     @torch.no_grad()
     def sample(n: int) -> float:
         model.eval()
-        began = time.perf_counter()
+        began = now()
         for _ in range(n):
             with settings.autocast():
                 draw()
-        return time.perf_counter() - began
+        return now() - began
 
     return replace(contender, clocks={**contender.clocks, "sample": Clock(sample, BATCH)})
 

@@ -116,6 +116,8 @@ def _machine(result: dict[str, Any]) -> str:
             f" **The machine was shared**: its load average was {m['load']:.1f} before the first process of this run started."
             " Ratios, taken repeat by repeat, say more than absolute figures."
         )
+    if result.get("processor"):
+        text += " Seconds are those that the processor counts for a contender, so that what others take of it is left out."
     if not m["bfloat16"] and "bfloat16" in result.get("groups", {}):
         text += " This CPU has no bfloat16 instructions, so that bfloat16 is emulated: no gain can be expected of it here."
     return text

@@ -304,6 +304,49 @@ def text_levels(zoo: Path) -> str:
     return "\n\n".join([*parts, "```sh\npython zoo/text-levels/train.py\n```"])
 
 
+def tabular_flows(zoo: Path) -> str:
+    """Return a table of each flow: log-likelihoods of the UCI tables' rows, beside other libraries' after the same time."""
+    path = zoo / "tabular-flows" / "figures.json"
+    if not path.is_file():
+        return "No figures are recorded yet."
+    recorded = json.loads(path.read_text(encoding="utf-8"))
+    figures = {tuple(name.split("/")): found for name, found in recorded["figures"].items()}
+    seconds = sorted({found["seconds"] for found in figures.values()})
+    parts = [
+        "Mean log-likelihood of the rows of test, nats of standardized columns, higher is better; exact. Each was trained for"
+        f" {' or '.join(f'{s:g}' for s in seconds)} seconds of one core of {recorded['machine']['cpu']}, as the processor"
+        " counts them, since other work shared the machine. *ahead* is by how much ours is above the better of the others,"
+        " with the standard error of the difference over rows; those within two standard errors are level."
+    ]
+    for model in dict.fromkeys(model for _, model in figures):
+        rows, standing = [], {"ahead": 0, "level": 0, "behind": 0}
+        for data in sorted(data for data, of in figures if of == model):
+            found = figures[data, model]
+            libraries = found["libraries"]
+            own, *others = libraries
+            rival = max(others, key=lambda name: libraries[name]["mean"])
+            ahead, error = (libraries[rival]["ahead"][key] for key in ("mean", "standard_error"))
+            standing["level" if abs(ahead) <= 2.0 * error else "ahead" if ahead > 0.0 else "behind"] += 1
+            best = max(entry["mean"] for entry in libraries.values())
+            cells = (
+                f"{'**' if entry['mean'] == best else ''}{entry['mean']:.3f}{'**' if entry['mean'] == best else ''}"
+                f" ± {entry['standard_error']:.3f}"
+                for entry in libraries.values()
+            )
+            steps = " / ".join(f"{entry['steps']:,}" for entry in libraries.values())
+            size = f"{found['splits']['train']:,}"
+            rows.append(
+                (data, str(len(found["columns"])), size, *cells, f"{ahead:+.3f} ± {error:.3f}".replace("-", "−"), steps)
+            )
+        header = ("table", "columns", "rows of train", own, *others, "ahead", "steps of each")
+        counts = ", ".join(f"{word} on {count}" for word, count in standing.items() if count)
+        verdict = f"Ours is {counts} of {len(rows)}."
+        parts += [f"### {model}", verdict, table(header, rows, right=range(1, len(header)))]
+    dropped = {data: found["dropped"] for (data, _), found in figures.items()}
+    lines = [f"- {data}: without {', '.join(dropped[data])}" for data in sorted(dropped) if dropped[data]]
+    return "\n\n".join([*parts, "\n".join(lines), f"```sh\npython -m benchmarks.tabular --seconds {seconds[-1]:g}\n```"])
+
+
 def confidence(marks: dict[str, str]) -> str:
     """Return what the confidence marks mean."""
     return "\n".join(f"- [{mark}] {meaning}" for mark, meaning in marks.items())
@@ -342,6 +385,7 @@ def generate(root: Path) -> dict[Path, str]:
             "results": full(results) if results else none,
             "binary-sets": binary_sets(root / "zoo", published["binary20"]),
             "text-levels": text_levels(root / "zoo"),
+            "tabular-flows": tabular_flows(root / "zoo"),
             "confidence": confidence(published["confidence"]),
         },
     }

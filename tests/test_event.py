@@ -289,6 +289,15 @@ def test_dequantized_data_are_uniform_in_their_cells() -> None:
     assert float(inside.var()) == pytest.approx(1 / 12, abs=0.003)
 
 
+def test_noise_that_is_given_takes_the_place_of_a_draw() -> None:
+    event, x = every_level(17)
+    u, correction = event.dequantize(x, noise=torch.full(x.shape, 0.25))
+    torch.testing.assert_close(u * 17 - x, torch.full_like(u, 0.25), rtol=0, atol=1e-5)
+    assert torch.equal(correction, event.dequantize(x)[1])
+    for extreme in (0.0, 1.0):  # a sigmoid rounds to its ends
+        assert torch.equal(event.quantize(event.dequantize(x, noise=torch.full(x.shape, extreme))[0]), x)
+
+
 def test_dequantizing_takes_at_least_32_bits() -> None:
     x = torch.zeros(1, 2)
     for event in (Event.binary((2,)), Event.real((2,))):

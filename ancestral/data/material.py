@@ -48,6 +48,7 @@ class Options:
     size: int | Sequence[int] | None = None
     image: str | None = None
     columns: Sequence[str] | None = None
+    continuous: bool = False
     standardize: bool = True
     subset: str | None = None
     revision: str | None = None

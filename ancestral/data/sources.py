@@ -36,6 +36,7 @@ def load(
     size: int | Sequence[int] | None = None,
     image: str | None = None,
     columns: Sequence[str] | None = None,
+    continuous: bool = False,
     standardize: bool = True,
     subset: str | None = None,
     revision: str | None = None,
@@ -81,6 +82,8 @@ def load(
         size: bring images to this height and width (one number: both), with the Lanczos filter, cropped about the centre.
         image: column of images, where there are several.
         columns: columns of a table to model; all that are not conditioned on by default.
+        continuous: tables: keep only columns that have a density, and undo the rounding of values that recur by noise, drawn
+            once with `seed`; the record says which columns were dropped, and why.
         standardize: record mean and deviation of each entry of real data, over train, in the event (`loc`, `scale`):
             networks see standardized values, figures stay on the measure of the data.
         subset: configuration of a data set of the hub.
@@ -116,8 +119,8 @@ def load(
     (Event(shape=(1, 8, 8), levels=17, ...), 10, {'train': 1297, 'validation': 200, 'test': 300})
     """
     options = Options(
-        condition, validation, test, seed, limit, event, binarize, levels, gray, size, image, columns, standardize, subset,
-        revision, stream, buffer, memory, level, length, vocabulary, words, text, rate, mono, crop, audio, languages,
+        condition, validation, test, seed, limit, event, binarize, levels, gray, size, image, columns, continuous, standardize,
+        subset, revision, stream, buffer, memory, level, length, vocabulary, words, text, rate, mono, crop, audio, languages,
     )  # fmt: skip
     if isinstance(source, Path):
         source = str(source)

@@ -14,6 +14,15 @@ from numpy.typing import NDArray
 from ancestral.data.material import Columns, Material, Options, canonical_splits
 from ancestral.errors import InvalidInput, near_matches
 
+FEWEST_VALUES, LARGEST_SHARE, LARGEST_CORRELATION = 10, 0.25, 0.98
+"""A column that has fewer values, or one value in a larger share of the rows, or more correlation with one before it, has no
+density of its own that is of use."""
+CONTINUOUS = (
+    f"columns dropped that have fewer than {FEWEST_VALUES} values, or one value in more than {LARGEST_SHARE:.0%} of the rows,"
+    f" or a correlation above {LARGEST_CORRELATION} with one before them; to columns whose values recur noise is added once,"
+    " uniform over the least distance between two values"
+)
+
 
 def read_csv(paths: Sequence[Path]) -> pd.DataFrame:
     """Read tables of values separated by commas, semicolons or tabs, one below the other; a first row of numbers is data.
@@ -83,8 +92,45 @@ def from_frames(frames: dict[str, pd.DataFrame], what: str, options: Options) ->
             values[split] = frame[name].to_numpy()
         return canonical_splits(values), None
 
-    record = {"columns": chosen}
-    return Material(what, canonical_splits(x), takes={"columns"}, column=column, record=record)
+    record: dict[str, Any] = {"columns": chosen}
+    steps = []
+    if options.continuous:
+        x, record["columns"], record["dropped"] = _continuous(x, chosen, what, options.seed)
+        steps.append(CONTINUOUS)
+    return Material(what, canonical_splits(x), takes={"columns", "continuous"}, column=column, record=record, steps=steps)
+
+
+def _continuous(
+    x: dict[str, NDArray[Any]], names: Sequence[str], what: str, seed: int
+) -> tuple[dict[str, NDArray[Any]], list[str], dict[str, str]]:
+    """Return the columns that have a density, with noise, their names, and why each of the others was dropped."""
+    seen = np.concatenate([array for split, array in x.items() if split != "test"]).astype(np.float64)
+    kept: list[int] = []
+    widths: list[float] = []
+    dropped: dict[str, str] = {}
+    for i, name in enumerate(names):
+        values, counts = np.unique(seen[:, i], return_counts=True)
+        share = counts.max() / len(seen)
+        if len(values) < FEWEST_VALUES:
+            dropped[name] = f"{len(values)} values"
+        elif share > LARGEST_SHARE:
+            dropped[name] = f"{100 * share:.0f}% of the rows hold one value"
+        else:
+            twin = next((k for k in kept if abs(np.corrcoef(seen[:, k], seen[:, i])[0, 1]) > LARGEST_CORRELATION), None)
+            if twin is None:
+                kept.append(i)
+                # Values that recur were rounded; the noise undoes that.
+                widths.append(float(np.diff(values).min()) if counts.max() > 1 else 0.0)
+            else:
+                dropped[name] = f"correlated with {names[twin]}"
+    if not kept:
+        raise InvalidInput(f"no column of {what} is continuous, got {', '.join(dropped.values())}: leave continuous= out")
+    source = np.random.default_rng(seed)
+    noisy = {
+        split: (array[:, kept] + source.uniform(size=(len(array), len(kept))) * widths).astype(np.float32)
+        for split, array in x.items()
+    }
+    return noisy, [names[i] for i in kept], dropped
 
 
 def from_regression(arrays: dict[str, NDArray[Any]], what: str, options: Options) -> Material:

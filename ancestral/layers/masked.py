@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ancestral.event import Event
+from ancestral.layers.banded import banded_linear, bands_of
 from ancestral.layers.condition import ConditionEmbedding
 from ancestral.layers.mlp import ACTIVATIONS, check_choice, check_sizes
 
@@ -60,6 +61,16 @@ class MaskedLinear(nn.Module):
     def masked_weight(self, mask: Tensor) -> Tensor:
         """Return the weights that `mask`, (outputs, inputs), leaves, (outputs, values, inputs)."""
         return self.weight * mask.to(self.weight.dtype)[:, None]
+
+    @torch.no_grad()
+    def start(self, mask: Tensor) -> None:
+        """Draw weights and biases anew, uniform in +-1/sqrt(n), n the inputs that `mask`, (outputs, inputs), leaves an output.
+
+        A unit that sees few inputs is then as large as one that sees many, and units bend in different places.
+        """
+        bound = mask.sum(1).clamp(min=1.0).rsqrt()[:, None]  # (outputs, 1)
+        self.weight.uniform_(-1.0, 1.0).mul_(bound[..., None])
+        self.bias.uniform_(-1.0, 1.0).mul_(bound)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """Return y, (batch, outputs * values).
@@ -130,10 +141,11 @@ class MaskedSteps:
         """What was computed so far, (units, batch) for each layer; without gradients it is only written in place."""
         below: Tensor | None = None
         for weight, layer_bias, degrees in layers:
-            order = degrees.argsort(stable=True)
-            weight = weight.index_select(0, order)
-            self.weights.append(weight if below is None else weight.index_select(1, below))
-            self.biases.append(layer_bias.index_select(0, order))
+            weight = weight if below is None else weight.index_select(1, below)
+            # Mostly they are in order already, and large weights need no copy.
+            order = None if bool((degrees.diff() >= 0).all()) else degrees.argsort(stable=True)
+            self.weights.append(weight if order is None else weight.index_select(0, order))
+            self.biases.append(layer_bias if order is None else layer_bias.index_select(0, order))
             self.known.append(torch.bincount(degrees, minlength=entries + 1).cumsum(0).tolist())
             self.hidden.append(weight.new_zeros(len(weight), batch))
             below = order
@@ -167,8 +179,8 @@ class MaskedSteps:
 class MaskedMLP(nn.Module):
     r"""h_l = f(b_l + (W_l * M_l) h_{l-1}), h_0 = x, and the values of output d are rows of c + (V * M) h_L: they see x_{<d}.
 
-    A unit of degree m sees the first m entries; the degrees of each layer are spread evenly. The condition is added inside the
-    first f; with one, some units see nothing else.
+    A unit of degree m sees the first m entries; the degrees of each layer are spread evenly, in ascending order. The condition
+    is added inside the first f; with one, some units see nothing else.
 
     Args:
         entries: entries of x.
@@ -209,14 +221,21 @@ class MaskedMLP(nn.Module):
         # Made from the arguments: not part of the saved state.
         for i, (below, above) in enumerate(itertools.pairwise(self.degrees)):
             self.register_buffer(f"mask_{i}", mask_by_degree(above, below), persistent=False)
+        for i, layer in enumerate(cast(list[MaskedLinear], list(self.layers))):
+            layer.start(self.get_buffer(f"mask_{i}"))
+        self.bands = [bands_of(self.get_buffer(f"mask_{i}")) for i in range(len(hidden))]
         self.register_buffer("readout", mask_by_degree(places, self.degrees[-1], strict=True), persistent=False)
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
         """Return the outputs, (batch, entries, values), for x, (batch, entries), and the condition."""
         added = self.embedding(condition) if self.embedding is not None and condition is not None else None
         h = x
-        for i, layer in enumerate(self.layers):
-            a: Tensor = layer(h, self.get_buffer(f"mask_{i}"))  # (b, hidden[i])
+        for i, layer in enumerate(cast(list[MaskedLinear], list(self.layers))):
+            mask = self.get_buffer(f"mask_{i}")
+            if len(self.bands[i]) > 1:  # about half of a wide layer's mask is zeros
+                a = banded_linear(h, layer.weight[:, 0], layer.bias[:, 0], mask, self.bands[i])
+            else:
+                a = layer(h, mask)  # (b, hidden[i])
             h = self.activation(a + added if added is not None and i == 0 else a)
         y: Tensor = self.output(h, self.get_buffer("readout"))  # (b, entries * values)
         if added is not None and not self.layers:

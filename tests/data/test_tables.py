@@ -156,3 +156,41 @@ def test_a_regression_table_keeps_its_test_split(folder):
     x, condition = contents(given, "test")
     assert torch.equal(torch.cat([condition, x], 1), torch.from_numpy(values[np.sort(test)][:, :3]))
     assert equal_splits(given, load(given.name, **given.record["options"]))
+
+
+def test_columns_that_have_a_density_are_kept_and_their_rounding_undone(folder):
+    source = np.random.default_rng(0)
+    n = 400
+    exact = source.normal(size=n)
+    rounded = source.normal(size=n).round(1) * 2.0
+    table = pd.DataFrame(
+        {
+            "exact": exact,
+            "constant": np.ones(n),
+            "few": source.integers(0, 9, size=n),
+            "spike": np.where(source.uniform(size=n) < 0.5, 0.0, source.normal(size=n)),
+            "twin": 3.0 * exact + 0.01 * source.normal(size=n),
+            "rounded": rounded,
+        }
+    )
+    data = load({"train": table, "test": table[:20]}, continuous=True, validation=0)
+    assert data.record["columns"] == ["exact", "rounded"]
+    assert data.record["dropped"]["few"] == "9 values"
+    assert data.record["dropped"]["constant"] == "1 values"
+    assert data.record["dropped"]["spike"].endswith("% of the rows hold one value")
+    assert data.record["dropped"]["twin"] == "correlated with exact"
+    assert any("noise is added once" in step for step in data.record["preprocessing"])
+    x = contents(data, "train")[0].numpy()
+    assert np.array_equal(x[:, 0], exact.astype(np.float32))
+    noise = x[:, 1] - rounded
+    assert noise.min() >= -1e-5
+    assert 0.15 < noise.max() < 0.2 + 1e-5  # values are 0.2 apart
+    assert len(np.unique(x[:, 1])) > 0.95 * n
+    other = load({"train": table, "test": table[:20]}, continuous=True, validation=0, seed=1)
+    assert not np.array_equal(contents(other, "train")[0].numpy(), x)
+
+
+def test_a_table_without_a_continuous_column_is_refused():
+    table = pd.DataFrame({"a": np.arange(40) % 3, "b": np.ones(40)})
+    with pytest.raises(InvalidInput, match="no column of the data frame is continuous, got 3 values, 1 values"):
+        load(table, continuous=True)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ancestral.event import Event
 from ancestral.layers.convnet import ResidualConvNet
-from ancestral.layers.couplings import AffineCoupling, Checkerboard, ElementwiseCoupling, Halves
+from ancestral.layers.couplings import AffineCoupling, Checkerboard, ElementwiseCoupling, Halves, PackedCheckerboard
 from ancestral.layers.elementwise import Elementwise, Shift
 from ancestral.layers.invertible import Chain, Invertible, Permutation, Squeeze
 from ancestral.layers.mlp import MLP
@@ -38,6 +38,11 @@ def checkerboard(flip: bool) -> Invertible:
     return AffineCoupling(ResidualConvNet(2, 16, 4, 1, LABEL), parts, dimensions=2)
 
 
+def packed_checkerboard(flip: bool) -> Invertible:
+    parts = PackedCheckerboard(2, flip)
+    return AffineCoupling(ResidualConvNet(4, 16, 8, 1, LABEL), parts, dimensions=2)
+
+
 def image_halves(flip: bool) -> Invertible:
     parts = Halves(3, flip)
     return AffineCoupling(ResidualConvNet(parts.given, 16, 2 * parts.changed, 1, LABEL), parts, dimensions=2)
@@ -58,6 +63,8 @@ LAYERS: dict[str, tuple[Callable[[], Invertible], tuple[int, ...]]] = {
     "halves, flipped": (lambda: halves(True), (5,)),
     "checkerboard": (lambda: checkerboard(False), (2, 3, 2)),
     "checkerboard, flipped": (lambda: checkerboard(True), (2, 3, 2)),
+    "packed checkerboard": (lambda: packed_checkerboard(False), (2, 2, 4)),
+    "packed checkerboard, flipped": (lambda: packed_checkerboard(True), (2, 2, 4)),
     "halves of channels": (lambda: image_halves(False), (3, 2, 2)),
     "halves of channels, flipped": (lambda: image_halves(True), (3, 2, 2)),
     "halves, shifted": (lambda: elementwise(Shift()), (5,)),
@@ -122,9 +129,29 @@ def test_halves_join_what_they_split(channels: int, flip: bool) -> None:
     assert torch.equal(parts.join(first, second), x)
 
 
+@pytest.mark.parametrize("flip", [False, True])
+def test_a_packed_checkerboard_has_the_colours_of_a_checkerboard(flip: bool) -> None:
+    x = torch.arange(2.0 * 3 * 4 * 6).view(2, 3, 4, 6) + 1.0
+    plain, packed = Checkerboard(3, 4, 6, flip), PackedCheckerboard(3, flip)
+    given, changed = packed.split(x)
+    assert given.shape == changed.shape == (2, 6, 2, 3)
+    assert torch.equal(packed.join(given, changed), x)
+    assert torch.equal(packed.join(given, torch.zeros_like(changed)), plain.split(x)[0])
+
+
 def test_squeeze_is_pixel_unshuffle() -> None:
     x = torch.randn(2, 3, 4, 6)
     assert torch.equal(Squeeze()(x)[0], torch.nn.functional.pixel_unshuffle(x, 2))
+
+
+def test_the_amplitude_bounds_log_scales() -> None:
+    parts = Halves(4, False)
+    layer = AffineCoupling(MLP(2, (8,), 4), parts, amplitude=2.5)
+    with torch.no_grad():
+        for p in layer.network.parameters():
+            p.mul_(1e2)
+    _, log_det = layer(torch.randn(100, 4))
+    assert 4.9 < float(log_det.detach().abs().max()) <= 5.0 + 1e-5  # of two entries
 
 
 def test_couplings_start_near_the_identity() -> None:

@@ -30,6 +30,18 @@ def test_masked_connections_neither_act_nor_learn():
     assert bool((x.grad[:, 2] == 0).all())
 
 
+def test_units_start_as_large_whatever_they_see():
+    torch.manual_seed(0)
+    layer = MaskedLinear(400, 400)
+    mask = torch.ones(400, 400).tril()
+    layer.start(mask)
+    y = layer(torch.randn(2000, 400), mask).detach()
+    few, many = y[:, 10:100].std(), y[:, 300:].std()
+    assert float(few) == pytest.approx(float(many), rel=0.1)
+    assert float(many) == pytest.approx(3**-0.5, rel=0.1)
+    assert layer.bias.unique().numel() == 400
+
+
 def test_forward_leaves_the_stored_weights_alone():
     layer = MaskedLinear(3, 2)
     before = layer.weight.detach().clone()
@@ -40,6 +52,25 @@ def test_forward_leaves_the_stored_weights_alone():
 def test_double_precision_is_kept():
     layer = MaskedLinear(3, 2).double()
     assert layer(torch.ones(1, 3, dtype=torch.double), torch.ones(2, 3)).dtype == torch.double
+
+
+@pytest.mark.parametrize("condition", [None, Event.label(3)], ids=["", "conditional"])
+def test_bands_of_wide_layers_leave_out_nothing(condition):
+    torch.manual_seed(0)
+    network = MaskedMLP(5, (300, 270), 2, "tanh", condition).double()
+    assert [len(bands) for bands in network.bands] == [1, 3]
+    assert network.bands[1][0].seen < 300
+    given = None if condition is None else torch.arange(4) % 3
+    x = torch.randn(4, 5, dtype=torch.double, requires_grad=True)
+    first, second, output = *network.layers, network.output
+    added = 0.0 if condition is None else network.embedding(given)
+    h = torch.tanh(second(torch.tanh(first(x, network.mask_0) + added), network.mask_1))
+    expected = output(h, network.readout).view(4, 5, 2)
+    torch.testing.assert_close(network(x, given), expected, rtol=1e-12, atol=1e-12)
+    parameters = [x, *network.parameters()]
+    ours = torch.autograd.grad(network(x, given).square().sum(), parameters)
+    plain = torch.autograd.grad(expected.square().sum(), parameters)
+    torch.testing.assert_close(ours, plain, rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("hidden", [(), (1,), (7,), (16, 9, 12)])

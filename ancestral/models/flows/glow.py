@@ -1,5 +1,7 @@
 """Glow: a flow of images by steps of ActNorm, a learned mixing of the channels, and an affine coupling, at several scales."""
 
+import math
+
 from ancestral.errors import InvalidInput
 from ancestral.event import Event
 from ancestral.layers.convnet import ResidualConvNet
@@ -30,7 +32,9 @@ class Glow(FlowModel):
         flow_steps: steps at each scale.
         channels: channels of the networks.
         blocks: their residual blocks.
+        amplitude: bound of a coupling's log-scales at first, above 0; it is learned, channel by channel.
         alpha: discrete events only: distance from 0 and 1 of the logit's argument, in [0, 0.5).
+        dequantization: "uniform", or for discrete events "variational": the noise is learned.
 
     Raises:
         InvalidInput: if an option is out of range, or the height or the width is odd.
@@ -38,8 +42,8 @@ class Glow(FlowModel):
     References:
         Glow: Generative Flow with Invertible 1x1 Convolutions (Kingma & Dhariwal, 2018),
         https://arxiv.org/abs/1807.03039. There what leaves at a scale has a Gaussian whose mean and scale are computed from
-        what stays, here it is standard normal after the steps; networks there have two hidden layers, here residual blocks;
-        and discrete data pass a logit here.
+        what stays: here a last coupling of that scale, which is the same; networks there have two hidden layers, here residual
+        blocks; and discrete data pass a logit here.
 
     >>> import torch
     >>> model = Glow(Event.real((1, 4, 4)), scales=1, flow_steps=2, channels=8)
@@ -54,6 +58,14 @@ class Glow(FlowModel):
     examples = (
         {"event": Event.real((1, 2, 2)), "condition": Event.label(2), "flow_steps": 2, "channels": 4, "blocks": 1},
         {"event": Event.binary((1, 2, 4)), "flow_steps": 2, "channels": 4, "blocks": 1, "alpha": 0.0},
+        {
+            "event": Event.integers((1, 2, 2), 3),
+            "flow_steps": 1,
+            "channels": 4,
+            "blocks": 1,
+            "alpha": 0.0,
+            "dequantization": "variational",
+        },
         {
             "event": Event.integers((1, 4, 4), 3),
             "condition": Event.label(3),
@@ -73,9 +85,13 @@ class Glow(FlowModel):
         flow_steps: int = 8,
         channels: int = 64,
         blocks: int = 1,
+        amplitude: float = 1.0,
         alpha: float = 0.05,
+        dequantization: str = "uniform",
     ) -> None:
-        super().__init__(event, condition, alpha)
+        super().__init__(event, condition, alpha, dequantization)
+        if not 0.0 < amplitude < math.inf:
+            raise InvalidInput(f"amplitude is {amplitude}, expected a finite number above 0, such as 1")
         check_sizes("scales", (scales,))
         check_sizes("flow_steps", (flow_steps,))
         size, height, width = self.data_shape = event.shape
@@ -85,16 +101,19 @@ class Glow(FlowModel):
                 " the images, or take realnvp"
             )
 
-        def step(size: int) -> Chain:
-            parts = Halves(size, flip=False)
+        def couple(size: int, flip: bool) -> AffineCoupling:
+            parts = Halves(size, flip)
             network = ResidualConvNet(parts.given, channels, 2 * parts.changed, blocks, condition)
-            return Chain(ActNorm(size, 2), InvertibleLinear(size), AffineCoupling(network, parts, 2))
+            return AffineCoupling(network, parts, 2, amplitude)
+
+        def step(size: int) -> Chain:
+            return Chain(ActNorm(size, 2), InvertibleLinear(size), couple(size, flip=False))
 
         last = False
         while not last:
             size, height, width = 4 * size, height // 2, width // 2
             last = len(self.stages) + 1 == scales or height % 2 == 1 or width % 2 == 1
             layers: list[Invertible] = [Squeeze(), *(step(size) for _ in range(flow_steps))]
-            # What is left at the last scale goes to z in the shape that it came in, as in every flow.
-            self.stages.append(Chain(*layers, Inverse(Squeeze())) if last else Chain(*layers))
+            # What leaves is standardized given what stays; at the last scale all goes to z, in the shape that it came in.
+            self.stages.append(Chain(*layers, Inverse(Squeeze()) if last else couple(size, flip=True)))
             size //= 2

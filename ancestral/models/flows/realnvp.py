@@ -1,5 +1,6 @@
 """RealNVP: a flow of affine couplings, with an exact density, an exact inverse, and sampling in one pass."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -8,7 +9,7 @@ from torch import nn
 from ancestral.errors import InvalidInput
 from ancestral.event import Event
 from ancestral.layers.convnet import ResidualConvNet
-from ancestral.layers.couplings import AffineCoupling, Checkerboard, Halves, Partition
+from ancestral.layers.couplings import AffineCoupling, Checkerboard, Halves, PackedCheckerboard, Partition
 from ancestral.layers.invertible import Chain, Permutation, Squeeze
 from ancestral.layers.mlp import MLP, check_choice, check_sizes
 from ancestral.layers.norms import ActNorm
@@ -39,7 +40,11 @@ class RealNVP(FlowModel):
         blocks: residual blocks of a convolutional network.
         scales: images only: how many times the sides are halved, at most; halving stops at an odd side.
         norm: "actnorm" before each coupling, or "none".
+        packed: where the sides are even, the networks of a checkerboard see 2x2 blocks of pixels as channels of one, which
+            takes a quarter of the products.
+        amplitude: bound of a coupling's log-scales at first, above 0; it is learned, channel by channel.
         alpha: discrete events only: distance from 0 and 1 of the logit's argument, in [0, 0.5).
+        dequantization: "uniform", or for discrete events "variational": the noise is learned.
 
     Raises:
         InvalidInput: if an option is out of range, or the event has a single entry.
@@ -64,6 +69,16 @@ class RealNVP(FlowModel):
         {"event": Event.integers((4,), 3), "couplings": 2, "hidden": (4,), "alpha": 0.0},
         {"event": Event.binary((1, 2, 3)), "couplings": 2, "channels": 4, "blocks": 1, "alpha": 0.0},
         {
+            "event": Event.integers((1, 2, 2), 3),
+            "couplings": 2,
+            "channels": 4,
+            "blocks": 1,
+            "packed": True,
+            "alpha": 0.0,
+            "dequantization": "variational",
+        },
+        {"event": Event.integers((2, 2), 3), "couplings": 2, "hidden": (4,), "alpha": 0.0, "dequantization": "variational"},
+        {
             "event": Event.integers((1, 4, 4), 3),
             "condition": Event.label(3),
             "couplings": 1,
@@ -86,9 +101,14 @@ class RealNVP(FlowModel):
         blocks: int = 2,
         scales: int = 2,
         norm: str = "actnorm",
+        packed: bool = False,
+        amplitude: float = 1.0,
         alpha: float = 0.05,
+        dequantization: str = "uniform",
     ) -> None:
-        super().__init__(event, condition, alpha)
+        super().__init__(event, condition, alpha, dequantization)
+        if not 0.0 < amplitude < math.inf:
+            raise InvalidInput(f"amplitude is {amplitude}, expected a finite number above 0, such as 1")
         check_sizes("couplings", (couplings,))
         check_choice("network", network, ("auto", "mlp", "conv"))
         check_choice("norm", norm, ("actnorm", "none"))
@@ -106,7 +126,7 @@ class RealNVP(FlowModel):
                 net = ResidualConvNet(parts.given, channels, 2 * parts.changed, blocks, condition)
             else:
                 net = MLP(parts.given, hidden, 2 * parts.changed, activation, condition)
-            coupling = AffineCoupling(net, parts, dimensions)
+            coupling = AffineCoupling(net, parts, dimensions, amplitude)
             return Chain(ActNorm(parts.channels, dimensions), coupling) if norm == "actnorm" else Chain(coupling)
 
         def halves(size: int) -> list[Chain]:
@@ -115,6 +135,8 @@ class RealNVP(FlowModel):
         def checkerboards(size: int, height: int, width: int) -> list[Chain]:
             if height * width == 1:  # a single pixel has no neighbours to be given
                 return halves(size)
+            if packed and height % 2 == 0 and width % 2 == 0:
+                return [couple(PackedCheckerboard(size, flip=i % 2 == 1)) for i in range(couplings)]
             return [couple(Checkerboard(size, height, width, flip=i % 2 == 1)) for i in range(couplings)]
 
         if image:

@@ -8,23 +8,11 @@ from torch import Tensor
 
 from ancestral.errors import InvalidInput
 from ancestral.event import Event
-from ancestral.models.flows.base import FlowModel
 from ancestral.models.flows.iaf import IAF
 from ancestral.models.flows.maf import MAF
-from tests.models.learning import learn
+from tests.models.learning import generator, learn, moved
 
 BOTH = pytest.mark.parametrize("cls", [MAF, IAF], ids=["maf", "iaf"])
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def moved(model: FlowModel, by: float = 0.2) -> FlowModel:
-    with torch.no_grad():
-        for p in model.parameters():
-            p += by * torch.randn(p.shape, generator=generator(3))
-    return model.double().eval()
 
 
 def banana(n: int) -> Tensor:

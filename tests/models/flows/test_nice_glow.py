@@ -5,21 +5,9 @@ import torch
 
 from ancestral.errors import InvalidInput
 from ancestral.event import Event
-from ancestral.models.flows.base import FlowModel
 from ancestral.models.flows.glow import Glow
 from ancestral.models.flows.nice import NICE
-from tests.models.learning import learn
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def moved(model: FlowModel, by: float = 0.1) -> FlowModel:
-    with torch.no_grad():
-        for p in model.parameters():
-            p += by * torch.randn(p.shape, generator=generator(3))
-    return model.double().eval()
+from tests.models.learning import check_change_of_variables, generator, learn, moved
 
 
 @torch.no_grad()
@@ -52,15 +40,8 @@ LAYOUTS = {
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_inverse_and_log_determinant_of_glow(layout: str) -> None:
     event, options = LAYOUTS[layout]
-    model = moved(Glow(event, Event.label(3), flow_steps=2, channels=4, **options))
-    u = torch.randn(2, *event.shape, dtype=torch.float64, generator=generator())
-    condition = torch.tensor([2, 0])
-    z, log_det = model.transform(u, condition)
-    assert z.shape == (2, event.numel)
-    torch.testing.assert_close(model.inverse(z, condition), u, rtol=1e-9, atol=1e-9)
-    jacobian = torch.autograd.functional.jacobian(lambda v: model.transform(v, condition[:1])[0][0], u[:1])
-    expected = torch.linalg.slogdet(jacobian.reshape(event.numel, event.numel)).logabsdet
-    torch.testing.assert_close(log_det[0], expected, rtol=1e-9, atol=1e-9)
+    model = moved(Glow(event, Event.label(3), flow_steps=2, channels=4, **options), by=0.1)
+    check_change_of_variables(model, torch.tensor([2, 0]))
 
 
 def test_sides_are_halved_as_often_as_they_can_be() -> None:
@@ -99,6 +80,7 @@ def test_bad_options_and_images_are_refused() -> None:
         (image, {"flow_steps": 0}, "flow_steps needs"),
         (image, {"channels": 0}, "a convolutional network needs"),
         (image, {"alpha": 0.5}, "alpha is 0.5"),
+        (image, {"amplitude": -1.0}, "amplitude is -1.0"),
     ):
         with pytest.raises(InvalidInput, match=match):
             Glow(event, **options)

@@ -9,18 +9,7 @@ from torch import Tensor
 from ancestral.errors import InvalidInput
 from ancestral.event import Event
 from ancestral.models.flows.realnvp import RealNVP
-from tests.models.learning import learn
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def moved(model: RealNVP, by: float = 0.1) -> RealNVP:
-    with torch.no_grad():
-        for p in model.parameters():
-            p += by * torch.randn_like(p)
-    return model.double().eval()
+from tests.models.learning import check_change_of_variables, generator, learn, moved
 
 
 def banana(n: int) -> Tensor:
@@ -70,6 +59,8 @@ LAYOUTS = {
     "one pixel": (Event.real((3, 1, 1)), {}),
     "down to one pixel": (Event.real((1, 4, 4)), {"couplings": 2, "scales": 5}),
     "half odd": (Event.real((2, 4, 6)), {"couplings": 1, "scales": 3}),
+    "packed": (Event.real((1, 4, 4)), {"couplings": 2, "scales": 1, "packed": True}),
+    "packed until it is odd": (Event.real((2, 6, 4)), {"couplings": 1, "packed": True}),
     "no squeeze": (Event.real((1, 4, 4)), {"scales": 0}),
     "flattened image": (Event.real((1, 4, 4)), {"network": "mlp"}),
 }
@@ -78,14 +69,8 @@ LAYOUTS = {
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_inverse_and_log_determinant(layout: str) -> None:
     event, options = LAYOUTS[layout]
-    model = moved(RealNVP(event, Event.label(3), **{"hidden": (8,), "channels": 4, "blocks": 1, **options}))
-    u, condition = torch.randn(2, *event.shape, dtype=torch.float64), torch.tensor([2, 0])
-    z, log_det = model.transform(u, condition)
-    assert z.shape == (2, event.numel)
-    torch.testing.assert_close(model.inverse(z, condition), u, rtol=1e-9, atol=1e-9)
-    jacobian = torch.autograd.functional.jacobian(lambda v: model.transform(v, condition[:1])[0][0], u[:1])
-    expected = torch.linalg.slogdet(jacobian.reshape(event.numel, event.numel)).logabsdet
-    torch.testing.assert_close(log_det[0], expected, rtol=1e-9, atol=1e-9)
+    model = moved(RealNVP(event, Event.label(3), **{"hidden": (8,), "channels": 4, "blocks": 1, **options}), by=0.1)
+    check_change_of_variables(model, torch.tensor([2, 0]))
 
 
 @torch.no_grad()
@@ -100,7 +85,7 @@ def test_codes_of_discrete_data_decode_to_them_in_single_precision(levels: int) 
 
 @torch.no_grad()
 def test_bound_rises_with_samples() -> None:
-    model = moved(RealNVP(Event.integers((3,), 3), couplings=2, hidden=(8,)))
+    model = moved(RealNVP(Event.integers((3,), 3), couplings=2, hidden=(8,)), by=0.1)
     assert str(model.likelihood) == "lower bound (1 sample, uniform dequantization)"
     x = torch.randint(0, 3, (2000, 3), generator=generator())
     means = [float(model.bound(x, samples=k, generator=generator(k)).mean()) for k in (1, 5, 25)]
@@ -109,7 +94,7 @@ def test_bound_rises_with_samples() -> None:
 
 @torch.no_grad()
 def test_real_data_are_exact_whatever_the_samples() -> None:
-    model = moved(RealNVP(Event.real((3,)), couplings=2, hidden=(8,)))
+    model = moved(RealNVP(Event.real((3,)), couplings=2, hidden=(8,)), by=0.1)
     assert model.likelihood.kind == "exact"
     x = torch.randn(4, 3, dtype=torch.float64)
     assert torch.equal(model.bound(x, samples=7), model.log_prob(x))
@@ -147,6 +132,7 @@ def test_bad_options_are_refused() -> None:
         (vector, {"couplings": 0}, "couplings needs"),
         (image, {"scales": -1}, "scales is -1"),
         (image, {"alpha": 0.5}, "alpha is 0.5"),
+        (image, {"amplitude": 0.0}, "amplitude is 0.0"),
     ):
         with pytest.raises(InvalidInput, match=match):
             RealNVP(event, **options)

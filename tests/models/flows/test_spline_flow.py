@@ -9,18 +9,7 @@ from torch import Tensor
 from ancestral.errors import InvalidInput
 from ancestral.event import Event
 from ancestral.models.flows.spline_flow import KINDS, SplineFlow
-from tests.models.learning import learn
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def moved(model: SplineFlow, by: float = 0.3) -> SplineFlow:
-    with torch.no_grad():
-        for p in model.parameters():
-            p += by * torch.randn(p.shape, generator=generator(3))
-    return model.double().eval()
+from tests.models.learning import generator, learn, moved
 
 
 def modes(n: int) -> Tensor:
@@ -59,7 +48,7 @@ def test_inverse_undoes_inside_and_outside_the_bound(kind: str, norm: str) -> No
 @pytest.mark.parametrize("orders", ["reversed", "random", "linear"])
 @torch.no_grad()
 def test_two_layers_change_every_entry(kind: str, orders: str) -> None:
-    model = moved(SplineFlow(Event.real((2,)), kind=kind, layers=2, hidden=(8,), orders=orders, norm="none"))
+    model = moved(SplineFlow(Event.real((2,)), kind=kind, layers=2, hidden=(8,), orders=orders, norm="none"), by=0.3)
     u = torch.randn(5, 2, dtype=torch.float64, generator=generator())
     z = model.transform(u)[0].sort(dim=1).values
     assert bool((z != u.sort(dim=1).values).all())

@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--repeats", type=int, default=5, help="timings of each contender")
     parser.add_argument("--precision", nargs="+", default=["float32", "bfloat16"], choices=["float32", "bfloat16"])
     parser.add_argument("--group", default="", help="only groups whose name contains this")
-    parser.add_argument("--tiny", action="store_true", help="smallest sizes, to see that a script runs")
+    parser.add_argument("--tiny", action="store_true", help="smallest sizes, to see that a script runs; writes nothing")
     parser.add_argument("--processor", action="store_true", help="seconds of the processor, of one thread, not of the wall")
     parser.add_argument("--json", action="store_true", help="print the measurements and write nothing")
     parser.add_argument("--render", action="store_true", help="write the page from earlier measurements")
@@ -45,11 +45,11 @@ def main(arguments: list[str] | None = None) -> int:
             parser.error(f"there is no table {name!r}: choose from {', '.join((*TABLES, *OTHERS))}")
     for name in [] if given.render else names:
         result = measure(name, given)
-        if given.json:
-            print(json.dumps(result))
-            continue
-        page.keep(result)
-    if not given.json:
+        if given.json or given.tiny:
+            print(json.dumps(result) if given.json else page.render(result))
+        else:
+            page.keep(result)
+    if not (given.json or given.tiny):
         page.write(page.OUT)
     return 0
 

@@ -21,7 +21,8 @@ class Model(nn.Module):
     A subclass takes `event` and `condition` first, and its configuration as keyword arguments, which are
     recorded in `config` when it is built. It implements those primitives that it has: `log_prob`, `sample`,
     `encode`, `decode`; the verbs of the library are written over them. It owns its losses: `loss`, and where it
-    has more than one group of parameters, `parameter_groups` and `groups_at`.
+    has more than one group of parameters, `parameter_groups` and `groups_at`. A class that is its parent with other
+    defaults names these, `class DCGAN(GAN, defaults={"network": "conv"})`, and has no constructor.
 
     Args:
         event: what a datum is.
@@ -61,13 +62,19 @@ class Model(nn.Module):
     examples: ClassVar[tuple[dict[str, Any], ...]] = ()
     """Tiny instances for the contract tests: constructor arguments, `event` and `condition` included."""
 
+    changed_defaults: ClassVar[dict[str, Any]] = {}
+    """Options whose defaults differ from those of the parent's constructor, as named in the class statement."""
+
     likelihood: Likelihood = NONE
     """What `log_prob` returns."""
 
     _config: dict[str, Any]
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, defaults: dict[str, Any] | None = None, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        if defaults:
+            cls.changed_defaults = {name: list_to_tuple(value) for name, value in defaults.items()}
+            cls.__init__ = _with_defaults(cls, cls.changed_defaults)  # type: ignore[method-assign]
         if "__init__" in cls.__dict__:
             for parameter in inspect.signature(cls.__init__).parameters.values():
                 if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
@@ -286,6 +293,29 @@ def _recorded(init: Callable[..., None]) -> Callable[..., None]:
         init(self, *args, **kwargs)
 
     return wrapper
+
+
+def _with_defaults(cls: type[Model], defaults: dict[str, Any]) -> Callable[..., None]:
+    """Return the constructor that `cls` inherits, with other defaults in its signature."""
+    if "__init__" in cls.__dict__:
+        raise TypeError(f"{cls.__name__} has a constructor and changed defaults: put the defaults into the constructor")
+    inherited = cls.__init__
+    signature = inspect.signature(inherited)
+    for name in defaults:
+        if name not in signature.parameters:
+            raise TypeError(f"{cls.__name__} changes the default of {name}, which its parent does not have")
+    changed = signature.replace(
+        parameters=[p.replace(default=defaults.get(name, p.default)) for name, p in signature.parameters.items()]
+    )
+
+    @functools.wraps(inherited)
+    def init(self: Model, *args: Any, **kwargs: Any) -> None:
+        bound = changed.bind(self, *args, **kwargs)
+        bound.apply_defaults()
+        inherited(*bound.args, **bound.kwargs)
+
+    init.__signature__ = changed  # type: ignore[attr-defined]
+    return init
 
 
 def list_to_tuple(value: Any) -> Any:

@@ -42,6 +42,10 @@ class Heir(Scorer):
     """A model without a constructor of its own."""
 
 
+class Deeper(Child, defaults={"depth": 4}):
+    """A model that is its parent with another default."""
+
+
 class Bare(Model):
     """A model without any constructor."""
 
@@ -187,3 +191,38 @@ def test_the_default_group_holds_what_is_trained() -> None:
 def test_device_and_type_are_the_parameters() -> None:
     model = Scorer(EVENT)
     assert (model.device.type, model.dtype, model.double().dtype) == ("cpu", torch.float32, torch.float64)
+
+
+# Changed defaults
+
+
+def test_a_changed_default_is_configuration() -> None:
+    assert Deeper(EVENT).config == {"depth": 4}
+    assert Deeper(EVENT, depth=3).config == {"depth": 3}
+    assert Deeper.options()["depth"].default == 4
+    assert Child.options()["depth"].default == 2
+    assert (Deeper.changed_defaults, Child.changed_defaults) == ({"depth": 4}, {})
+
+
+def test_lists_among_changed_defaults_are_tuples() -> None:
+    class Wide(Scorer, defaults={"sizes": [1, 2]}):
+        """Another default."""
+
+    assert Wide(EVENT).config == {"sizes": (1, 2), "rate": 0.5}
+
+
+def test_a_default_of_an_option_that_is_not_there_is_refused() -> None:
+    with pytest.raises(TypeError, match="changes the default of width, which its parent does not have"):
+
+        class Wrong(Scorer, defaults={"width": 2}):
+            """No such option."""
+
+
+def test_changed_defaults_beside_a_constructor_are_refused() -> None:
+    with pytest.raises(TypeError, match="put the defaults into the constructor"):
+
+        class Both(Scorer, defaults={"rate": 0.1}):
+            """Both."""
+
+            def __init__(self, event: Event) -> None:
+                super().__init__(event)

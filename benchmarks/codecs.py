@@ -6,7 +6,6 @@ python -m benchmarks.codecs --data mnist --save                   put one table 
 
 import argparse
 import io
-import json
 import math
 import sys
 import tempfile
@@ -180,10 +179,8 @@ def main() -> int:
         print(page.render({**facts, "tables": tables(given.data, given.count)}))
         return 0
     for data in given.data:  # each takes long: none is lost if a later one is stopped
-        path = page.OUT / "codecs.json"
-        kept = json.loads(path.read_text(encoding="utf-8"))["tables"] if path.is_file() else []
-        by_data = {table["data"]: table for table in [*kept, *tables([data], given.count)]}
-        page.keep({**facts, "tables": [by_data[name] for name in DATA if name in by_data]})
+        for table in tables([data], given.count):
+            page.keep_among(facts, table, "data", DATA)
     page.write(page.OUT)
     return 0
 

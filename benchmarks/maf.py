@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,9 @@ from benchmarks.harness import SCORE, TRAIN, Clock, Contender, Measure, Settings
 from benchmarks.made import PlainMADE
 
 FEATURES, LAYERS, BATCH = 43, 5, 512
+SAMPLE = Measure(f"sampling of {BATCH} rows, ms", rate=False, scale=BATCH, unit=1e3)
+MEASURES = {"train": TRAIN, "score": SCORE, "sample": SAMPLE}
+"""What is timed of flows of tables."""
 
 
 def rows(settings: Settings) -> Tensor:
@@ -37,6 +41,23 @@ def drawing(contender: Contender, model: nn.Module, settings: Settings, draw: Ca
         return now() - began
 
     return replace(contender, clocks={**contender.clocks, "sample": Clock(sample, BATCH)})
+
+
+def of_nflows(flow: Any, settings: Settings) -> Contender:
+    """Return a flow of nflows as a contender."""
+    contender = bare(flow, rows(settings), BATCH, settings, lambda x: -flow.log_prob(x).mean(), flow.log_prob)
+    return drawing(contender, flow, settings, lambda: flow.sample(BATCH))
+
+
+def of_zuko(flow: Any, settings: Settings) -> Contender:
+    """Return a flow of zuko as a contender."""
+
+    def log_prob(x: Tensor) -> Tensor:
+        made: Tensor = flow().log_prob(x)
+        return made
+
+    contender = bare(flow, rows(settings), BATCH, settings, lambda x: -log_prob(x).mean(), log_prob)
+    return drawing(contender, flow, settings, lambda: flow().sample((BATCH,)))
 
 
 def _our(settings: Settings, norm: str = "none") -> MAF:
@@ -75,26 +96,19 @@ def _nflows(settings: Settings) -> Contender:
 
     # A block without a residual has one hidden layer, after one of its own.
     flow = MaskedAutoregressiveFlow(FEATURES, _hidden(settings)[0], LAYERS, num_blocks_per_layer=1, use_residual_blocks=False)
-    contender = bare(flow, rows(settings), BATCH, settings, lambda x: -flow.log_prob(x).mean(), flow.log_prob)
-    return drawing(contender, flow, settings, lambda: flow.sample(BATCH))
+    return of_nflows(flow, settings)
 
 
 def _zuko(settings: Settings) -> Contender:
     import zuko
 
-    flow = zuko.flows.MAF(FEATURES, transforms=LAYERS, hidden_features=_hidden(settings))
-
-    def log_prob(x: Tensor) -> Tensor:
-        return flow().log_prob(x)
-
-    contender = bare(flow, rows(settings), BATCH, settings, lambda x: -log_prob(x).mean(), log_prob)
-    return drawing(contender, flow, settings, lambda: flow().sample((BATCH,)))
+    return of_zuko(zuko.flows.MAF(FEATURES, transforms=LAYERS, hidden_features=_hidden(settings)), settings)
 
 
 TABLE = Table(
     "maf",
     "MAF",
-    {"train": TRAIN, "score": SCORE, "sample": Measure("sampling of 512 rows, ms", rate=False, scale=BATCH, unit=1e3)},
+    MEASURES,
     {
         "real D=43, 5 layers, hidden 512-512, batches of 512": {
             "ancestral": _fitted,

@@ -7,7 +7,6 @@ A background model is trained once, for minutes, and left in benchmarks/out/.
 """
 
 import argparse
-import json
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -169,15 +168,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     facts = {"table": "outlier_pairs", "machine": page.machine(), "threads": torch.get_num_threads()}
     for name in given.pairs:  # each takes minutes: none is lost if a later one is stopped
-        path = page.OUT / "outlier_pairs.json"
-        kept = json.loads(path.read_text(encoding="utf-8"))["tables"] if given.save and path.is_file() else []
-        by_pair = {table["pair"]: table for table in [*kept, _table(name, page.OUT)]}
-        result = {**facts, "tables": [by_pair[one] for one in PAIRS if one in by_pair]}
+        table = _table(name, page.OUT)
         if given.save:
-            page.keep(result)
+            page.keep_among(facts, table, "pair", list(PAIRS))
             page.write(page.OUT)
         else:
-            print(page.render(result))
+            print(page.render({**facts, "tables": [table]}))
     return 0
 
 

@@ -10,7 +10,6 @@ are few. Detectors see neither labels nor the test part.
 import argparse
 import functools
 import importlib
-import json
 import statistics
 import sys
 import warnings
@@ -200,8 +199,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--save", action="store_true", help="keep what is measured, and write the page")
     given = parser.parse_args(arguments)
     facts = {"table": "outliers", "machine": page.machine(), "threads": torch.get_num_threads()}
-    path = page.OUT / "outliers.json"
-    columns = json.loads(path.read_text(encoding="utf-8"))["tables"][0]["columns"] if given.save and path.is_file() else {}
+    earlier = page.kept("outliers") if given.save else []
+    columns = earlier[0]["columns"] if earlier else {}
     for name in given.tables:  # each takes minutes: none is lost if a later one is stopped
         columns[name] = column(TASKS[name], DETECTORS, SEEDS)
         result = {**facts, "tables": [table({one: columns[one] for one in TASKS if one in columns})]}

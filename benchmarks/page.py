@@ -59,6 +59,26 @@ def keep(result: dict[str, Any]) -> None:
     write_text(OUT / f"{result['table']}.json", json.dumps(result, indent=1) + "\n")
 
 
+def kept(name: str) -> list[dict[str, Any]]:
+    """Return what `keep` wrote of a measurement before: its tables, or none."""
+    path = OUT / f"{name}.json"
+    tables: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["tables"] if path.is_file() else []
+    return tables
+
+
+def keep_among(facts: dict[str, Any], table: dict[str, Any], key: str, order: Sequence[str]) -> None:
+    """Write one table of a measurement to benchmarks/out/, in the place of an earlier one, with its others.
+
+    Args:
+        facts: the measurement, but for its tables.
+        table: the table.
+        key: its entry that tells it from the others.
+        order: values of that entry, in the order of the page.
+    """
+    by_key = {each[key]: each for each in [*kept(facts["table"]), table]}
+    keep({**facts, "tables": [by_key[value] for value in order if value in by_key]})
+
+
 def write(out: Path) -> None:
     """Write the generated parts of the pages anew, from the tables that were measured."""
     for path in sorted(out.glob("[!.]*.json")):

@@ -1,19 +1,13 @@
 """Spline flow: five autoregressive layers of rational-quadratic splines over the same rows, beside nflows and zuko."""
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ancestral.event import Event
 from ancestral.models.flows.spline_flow import SplineFlow
-from benchmarks.harness import SCORE, TRAIN, Contender, Measure, Settings, Table, bare, fitted, ours
-from benchmarks.maf import BATCH, drawing
+from benchmarks.harness import Contender, Settings, Table, fitted, ours
+from benchmarks.maf import BATCH, FEATURES, LAYERS, MEASURES, drawing, of_nflows, of_zuko, rows
 
-FEATURES, LAYERS, BINS, BOUND = 43, 5, 8, 5.0
-
-
-def rows(settings: Settings) -> Tensor:
-    """Random rows of a table, (n, 43)."""
-    return torch.randn(1024 if settings.tiny else 20_480, FEATURES)
+BINS, BOUND = 8, 5.0
 
 
 def _hidden(settings: Settings) -> tuple[int, int]:
@@ -64,9 +58,7 @@ def _nflows(settings: Settings) -> Contender:
                 use_residual_blocks=False,
             )
         )
-    flow = Flow(CompositeTransform(layers), StandardNormal([FEATURES]))
-    contender = bare(flow, rows(settings), BATCH, settings, lambda x: -flow.log_prob(x).mean(), flow.log_prob)
-    return drawing(contender, flow, settings, lambda: flow.sample(BATCH))
+    return of_nflows(Flow(CompositeTransform(layers), StandardNormal([FEATURES])), settings)
 
 
 def _zuko(settings: Settings) -> Contender:
@@ -74,18 +66,13 @@ def _zuko(settings: Settings) -> Contender:
 
     # Its splines reach from -5 to 5.
     flow = zuko.flows.NSF(FEATURES, transforms=LAYERS, bins=BINS, hidden_features=_hidden(settings))
-
-    def log_prob(x: Tensor) -> Tensor:
-        return flow().log_prob(x)
-
-    contender = bare(flow, rows(settings), BATCH, settings, lambda x: -log_prob(x).mean(), log_prob)
-    return drawing(contender, flow, settings, lambda: flow().sample((BATCH,)))
+    return of_zuko(flow, settings)
 
 
 TABLE = Table(
     "spline_flow",
     "Spline flow",
-    {"train": TRAIN, "score": SCORE, "sample": Measure("sampling of 512 rows, ms", rate=False, scale=BATCH, unit=1e3)},
+    MEASURES,
     {
         "real D=43, 5 layers of 8 bins, hidden 256-256, batches of 512": {
             "ancestral": _fitted,

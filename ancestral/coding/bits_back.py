@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ancestral.coding import Damage
 from ancestral.coding.archive import BITS_BACK
-from ancestral.coding.coder import CHUNK_ELEMENTS, MAX_CHUNK, Coder, ModelCoder, check_levels
+from ancestral.coding.coder import CHUNK_ELEMENTS, MAX_CHUNK, Coder, ModelCoder, check_levels, exact_names
 from ancestral.coding.conditional import Conditional, NoOffsetError, Table, pop_offset
 from ancestral.coding.entropy import Symbols
 from ancestral.coding.frequencies import PRECISION, Integers, frequencies
@@ -42,10 +42,9 @@ def make_coder(model: Model) -> Coder:
         return BitsBackCoder(model)
     if isinstance(model, AutoregressiveModel):
         return ModelCoder(model)
-    exact = [name for name in registry.names() if issubclass(registry.get(name), AutoregressiveModel)]
     raise Unsupported(
         f"{model.name or type(model).__name__} has no exact conditionals to code with, and no codes for bits-back. Models that"
-        f" have conditionals: {', '.join(exact)}; codes: {', '.join(_factorial())}"
+        f" have conditionals: {', '.join(exact_names())}; codes: {', '.join(_factorial())}"
     )
 
 

@@ -48,11 +48,15 @@ def check_codes(model: Model) -> AutoregressiveModel:
         Unsupported: if it has no exact conditionals of whole numbers.
     """
     if not isinstance(model, AutoregressiveModel):
-        able = [n for n in registry.names() if issubclass(registry.get(n), AutoregressiveModel)]
         name = model.name or type(model).__name__
-        raise Unsupported(f"{name} has no exact conditionals to code with. Models that have: {', '.join(able)}")
+        raise Unsupported(f"{name} has no exact conditionals to code with. Models that have: {', '.join(exact_names())}")
     check_levels(model)
     return model
+
+
+def exact_names() -> list[str]:
+    """Return the names of models that have exact conditionals."""
+    return [name for name in registry.names() if issubclass(registry.get(name), AutoregressiveModel)]
 
 
 def check_levels(model: Model) -> None:

@@ -1,6 +1,5 @@
 """DeepNADE: one network for the conditionals of every order, given which entries are known; EoNADE: a mixture of orders."""
 
-import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import cast
@@ -73,6 +72,7 @@ class DeepNADE(Ensemble, FusedModel):
     any_order = True
     monitor = "nats_estimate"
     fused_least = 100_000
+    fused_data = True
     training_defaults = {"learning_rate": 1e-3, "batch_size": 100, "epochs": 200, "schedule": "cosine"}
     examples = (
         {"event": Event.binary((5,)), "hidden": (16, 16), "activation": "elu"},
@@ -237,16 +237,11 @@ class DeepNADE(Ensemble, FusedModel):
     def depth(self) -> int:
         return 1 + len(self.layers)
 
-    def fused_work(self, state: State) -> int:
-        """Return the layers times the entries of all data: calls cost little beside the work in them."""
-        return self.depth * self.event.numel * len(state.x)
-
     def fusible(self, draws: Draws) -> bool:
         return super().fusible(draws) and self.embeddings is None and self.activation is ACTIVATIONS["relu"]
 
     def make_network(self) -> OrderlessNetwork:
         layers = [cast(nn.Linear, layer) for layer in self.layers]
-        scaled = self.event.to_network(torch.arange(self.event.levels or 0), self.dtype)
         empty = self.bias.new_zeros(0)
         return OrderlessNetwork(
             values=array(self.values),
@@ -256,7 +251,7 @@ class DeepNADE(Ensemble, FusedModel):
             widths=np.array([len(self.bias), *(layer.out_features for layer in layers)]),
             output=array(self.output.weight.view(self.event.numel, self.head.parameters, -1)),
             output_bias=array(self.output.bias.view(self.event.numel, -1)),
-            scaled=array(torch.cat((scaled, scaled.new_tensor([math.nan])))),
+            scaled=array(self.scaled_levels()),
         )
 
     def prepare_fused(self, state: State, begin: int, stop: int) -> tuple[OrderlessNetwork, Array, NDArray[np.int64]]:

@@ -2,11 +2,13 @@
 
 import functools
 import itertools
+import math
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ancestral.layers.fused import FusedSteps
 from ancestral.layers.kernels import COMPILED, array
@@ -31,7 +33,9 @@ class FusedModel(AutoregressiveModel):
     """
 
     fused_least: ClassVar[int | None] = None
-    """Work from which on compiled steps are worth the time to load them, see `fused_work`; None where there are none."""
+    """Layers times entries from which on compiled steps are worth the time to load them; None where there are none."""
+    fused_data: ClassVar[bool] = False
+    """Whether the entries are those of all data: where a call costs little beside the work in it."""
     fused_types: ClassVar[tuple[torch.dtype, ...]] = (torch.float32,)
     """Types of weights and states with which steps can be taken so."""
     _network: tuple[list[tuple[int, int, int]], Any] | None = None
@@ -42,12 +46,9 @@ class FusedModel(AutoregressiveModel):
         return 1
 
     def fuses(self, state: State, draws: Draws) -> bool:
-        enough = self.fused_least is not None and self.fused_work(state) >= self.fused_least
+        work = self.depth * self.event.numel * (len(state.x) if self.fused_data else 1)
+        enough = self.fused_least is not None and work >= self.fused_least
         return COMPILED and self.fused and enough and self.fusible(draws)
-
-    def fused_work(self, state: State) -> int:
-        """Return the layers times the entries that are to be gone through."""
-        return self.depth * self.event.numel
 
     def fused_stop(self, t: int) -> int:
         """Return the step before which a call that begins at step `t` has to stop."""
@@ -66,6 +67,11 @@ class FusedModel(AutoregressiveModel):
         if self._network is None or self._network[0] != key:
             self._network = key, self.make_network()
         return self._network[1]
+
+    def scaled_levels(self) -> Tensor:
+        """Return the value of each level as the network reads it, and NaN for what is no level, (levels + 1,), float32."""
+        values = self.event.to_network(torch.arange(self.event.levels or 0), torch.float32)
+        return torch.cat((values, values.new_tensor([math.nan])))
 
     def make_network(self) -> Any:
         """Return the weights as the loop reads them, copied where need be."""

@@ -17,6 +17,7 @@ class RasterModel(FusedModel):
     """
 
     images_only = True
+    fused_data = True
     first_kernel = 7
     """Side of the first convolution's window."""
 
@@ -76,10 +77,6 @@ class RasterModel(FusedModel):
             state.cache["row_index"] = i
         if rest == 0:
             self.start_row(state, i, torch.stack(row.pixels) if i else None)
-
-    def fused_work(self, state: State) -> int:
-        """Return the layers times the entries of all data: calls cost little beside the work in them."""
-        return self.depth * self.event.numel * len(state.x)
 
     def fused_stop(self, t: int) -> int:
         channels, _, width = self.event.shape

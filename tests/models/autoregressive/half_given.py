@@ -1,10 +1,12 @@
-"""Draws of which about half are given: what tests of many steps in one call compare with single steps."""
+"""What tests of many steps in one call share: draws of which about half are given, and steps taken in both ways."""
 
 import torch
 
 from ancestral.distributions import Sharpening
 from ancestral.models.autoregressive.base import AutoregressiveModel
 from ancestral.models.autoregressive.draws import Draws, EntryValue
+from ancestral.models.autoregressive.fused import FusedModel
+from ancestral.models.autoregressive.state import State
 
 
 def half_given(model: AutoregressiveModel, n: int, seed: int, temperature: float = 1.0) -> Draws:
@@ -18,3 +20,13 @@ def half_given(model: AutoregressiveModel, n: int, seed: int, temperature: float
         torch.rand(numel, generator=generator) < 0.5,
         scored=True,
     )
+
+
+def take_in_both_ways(model: FusedModel, state: State, draws: Draws, first: int, second: int) -> None:
+    """Take the steps up to `first` in one call, those up to `second` one by one, and the rest in one call."""
+    if first:
+        model.run_fused(state, draws, first)
+    model.fused = False
+    model.run(state, draws, second)
+    if second < model.event.numel:
+        model.run_fused(state, draws, model.event.numel)

@@ -25,7 +25,7 @@ from ancestral.pcm import PCM
 from ancestral.verbs.complete import complete
 from ancestral.verbs.inputs import rounded
 from ancestral.verbs.sample import sample
-from tests.models.autoregressive.half_given import half_given
+from tests.models.autoregressive.half_given import half_given, take_in_both_ways
 
 CONDITIONS = {
     "none": None,
@@ -123,11 +123,7 @@ def compare(model: SequenceModel, batch: int, temperature: float, parts: tuple[i
     assert model.fusible(mine)
     numel = model.event.numel
     first, second = (min(part, numel) for part in sorted(parts))
-    if first:
-        model.run_fused(ours, mine, first)
-    eagerly(model, ours, mine, second)
-    if second < numel:
-        model.run_fused(ours, mine, numel)
+    take_in_both_ways(model, ours, mine, first, second)
     eagerly(model, theirs, other, numel)
     assert ours.t == theirs.t == numel
     assert torch.equal(ours.x, theirs.x)

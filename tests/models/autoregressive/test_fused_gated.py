@@ -12,7 +12,7 @@ from ancestral.models import create
 from ancestral.models.autoregressive.gated_pixelcnn import GatedPixelCNN
 from ancestral.verbs.inputs import rounded
 from ancestral.verbs.sample import sample
-from tests.models.autoregressive.half_given import half_given
+from tests.models.autoregressive.half_given import half_given, take_in_both_ways
 
 
 def build(event: Event, condition: Event | None = None, **options: object) -> GatedPixelCNN:
@@ -70,13 +70,8 @@ def test_rows_in_one_call_are_steps_one_by_one(
     expected, chosen = half_given(model, batch, seed, temperature), half_given(model, batch, seed, temperature)
     model.fused = False
     x = model.run(one_by_one, expected)
-    stops = [min(parts[0], model.event.numel), min(sum(parts), model.event.numel), model.event.numel]
-    for stop, fused in zip(stops, (True, False, True), strict=True):
-        if not fused:
-            model.fused = False
-            model.run(in_calls, chosen, stop)
-        elif stop > in_calls.t:
-            model.run_fused(in_calls, chosen, stop)
+    numel = model.event.numel
+    take_in_both_ways(model, in_calls, chosen, min(parts[0], numel), min(sum(parts), numel))
     found = in_calls.x.view(-1, *model.event.shape)
     differs = (found != x).flatten(1).any(1)
     # A draw whose noise is within rounding of a border may fall on either side of it; nothing else may differ.

@@ -10,7 +10,7 @@ from ancestral.event import Event
 from ancestral.models import create
 from ancestral.models.autoregressive.deep_nade import NEAR, DeepNADE
 from ancestral.models.autoregressive.draws import Draws, EntryValue
-from tests.models.autoregressive.half_given import half_given
+from tests.models.autoregressive.half_given import half_given, take_in_both_ways
 
 
 def build(event: Event, **options: object) -> DeepNADE:
@@ -52,12 +52,8 @@ def test_steps_in_one_call_are_those_one_by_one(
     expected, chosen = (half_given(model, batch, seed, temperature) for _ in range(2))
     model.fused = False
     x = model.run(one_by_one, expected)
-    stops = [min(parts[0], model.event.numel), min(sum(parts), model.event.numel), model.event.numel]
-    for stop, fused in zip(stops, (True, False, True), strict=True):
-        if not fused:
-            model.run(in_calls, chosen, stop)
-        elif stop > in_calls.t:
-            model.run_fused(in_calls, chosen, stop)
+    numel = model.event.numel
+    take_in_both_ways(model, in_calls, chosen, min(parts[0], numel), min(sum(parts), numel))
     # A draw whose noise is within rounding of a border may fall on either side of it; nothing else may differ.
     same = (in_calls.x.view(-1, *shape) == x).flatten(1).all(1)
     assert (~same).sum() <= 1

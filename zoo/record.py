@@ -1,8 +1,10 @@
 """Put a run into the zoo: weights in half precision, the recipe's folder, and figures measured on what is stored.
 
-    python zoo/record.py RUN NAME [--note TEXT] [--samples K] [--validation N]
+    python zoo/record.py RUN NAME [--note TEXT] [--samples K] [--validation N] [--byte]
+    python zoo/record.py --repack NAME      store what is there already as bytes, and measure that
 
-Validation is evaluated first, then the test split, once: a model that has a test figure is refused unless --again.
+Validation is evaluated first, then the test split, once: a model that has a test figure is refused unless --again. With
+--byte, matrices and kernels take one byte a number; --repack keeps the recorded remarks and says what the figures were.
 """
 
 import argparse
@@ -25,9 +27,10 @@ ZOO = Path(__file__).resolve().parent
 KEPT = ("format", "version", "model", "event", "condition", "data", "training")
 
 
-def put(run: Run, folder: Path) -> None:
-    """Store a run's model in `folder`, in half precision."""
-    store.save(run.model(), folder, {key: run.config[key] for key in KEPT if key in run.config}, half=True)
+def put(folder: Path, source: Path, *, byte: bool = False) -> None:
+    """Store the model of `source`, a run or a stored model, in `folder`: in half precision, or as bytes."""
+    model, config = store.load(source)
+    store.save(model, folder, {key: config[key] for key in KEPT if key in config}, half=not byte, byte=byte)
 
 
 def stored(folder: Path) -> Subject:
@@ -64,6 +67,7 @@ def record(
     samples: int | None = None,
     again: bool = False,
     validation: int | None = None,
+    byte: bool = False,
 ) -> dict:
     """Store a run's model under `name` and return its figures.
 
@@ -74,6 +78,7 @@ def record(
         samples: samples for a bound.
         again: measure on test although a figure is there.
         validation: data of the validation split that are measured, the first ones; all where None.
+        byte: store matrices and kernels as bytes.
     """
     folder = ZOO / name
     path = folder / "figures.json"
@@ -81,7 +86,7 @@ def record(
         raise InvalidInput(f"{folder} has no recipe.yaml: write the recipe that trains the model first")
     if path.is_file() and not again:
         raise InvalidInput(f"{name} has a test figure already: the test split is read once; pass --again for a new model")
-    put(run, folder)
+    put(folder, run.path, byte=byte)
     subject = stored(folder)
     figures = measure(subject, run.config["data"]["name"], samples, validation)
     translations = translated(replace(subject, name=name), run.config["data"]["name"])
@@ -101,13 +106,37 @@ def record(
     return figures
 
 
+def repack(name: str) -> dict:
+    """Store a model of the zoo as bytes, measure what is stored now, and return its figures."""
+    folder = ZOO / name
+    path = folder / "figures.json"
+    figures = json.loads(path.read_text(encoding="utf-8"))
+    put(folder, folder, byte=True)
+    subject, data, before = stored(folder), figures["test"]["data"], figures["test"]
+    count = figures["validation"]["count"]
+    figures.update(measure(subject, data, before.get("samples"), count))
+    translations = translated(replace(subject, name=name), data)
+    if translations:
+        figures["bleu"] = translations
+    figures["before_bytes"] = {"nats": before["nats"], "weights": "half precision"}
+    write_text(path, json.dumps(figures, indent=2) + "\n")
+    return figures
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path)
-    parser.add_argument("name")
+    parser.add_argument("run", type=Path, nargs="?")
+    parser.add_argument("name", nargs="?")
     parser.add_argument("--note", default="")
     parser.add_argument("--samples", type=int)
     parser.add_argument("--again", action="store_true")
     parser.add_argument("--validation", type=int, help="measure so many data of the validation split alone")
-    arguments = parser.parse_args()
-    record(Run(arguments.run), arguments.name, arguments.note, arguments.samples, arguments.again, arguments.validation)
+    parser.add_argument("--byte", action="store_true", help="store matrices and kernels as one byte a number")
+    parser.add_argument("--repack", metavar="NAME", help="store this model of the zoo as bytes")
+    given = parser.parse_args()
+    if given.repack:
+        repack(given.repack)
+    elif given.name:
+        record(Run(given.run), given.name, given.note, given.samples, given.again, given.validation, given.byte)
+    else:
+        parser.error("name a run and a model of the zoo: RUN NAME")

@@ -1,6 +1,7 @@
 """Models on disk: `config.json` and `model.safetensors`, loaded without executing anything."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from ancestral.models.base import Model
 FORMAT = 1
 """Version of the layout of `config.json`; another one is refused."""
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+SCALE = "::scale"
+"""Behind the name of a tensor that is stored as bytes: the name of its scales."""
 MAX_CONFIG_BYTES = 16 * 2**20
 MAX_WEIGHTS_BYTES = 64 * 2**30
 
@@ -35,22 +38,77 @@ def describe(model: Model) -> dict[str, Any]:
     }
 
 
-def save_weights(weights: dict[str, torch.Tensor], path: Path, *, half: bool = False) -> None:
+def save_weights(weights: dict[str, torch.Tensor], path: Path, *, half: bool = False, byte: bool = False) -> None:
     """Write a state dictionary as safetensors.
 
     Args:
         weights: parameters and buffers by name.
         path: the file.
         half: store floating tensors as float16.
+        byte: the same, and matrices and kernels as one byte a number, with a scale for each of their rows.
+
+    Raises:
+        InvalidInput: if weights do not fit half precision.
     """
     tensors = {}
     for name, tensor in weights.items():
         value = tensor.detach().cpu().contiguous()
-        if half and value.is_floating_point():
+        if byte and value.is_floating_point() and value.dim() >= 2:
+            value, tensors[name + SCALE] = bytes_of(name, value)
+        elif (half or byte) and value.is_floating_point():
             value = half_of(name, value)
         # A tensor shared under two names is stored twice: safetensors refuses aliases.
         tensors[name] = value.clone()
     write_bytes(path, save_tensors(tensors, metadata={"format": "pt"}))
+
+
+def bytes_of(name: str, tensor: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return a tensor of at least two axes as whole numbers from -127 to 127, and the scale of each row in float16.
+
+    Rows are along the first axis that is longer than 1.
+
+    Args:
+        name: what it is called in an error.
+        tensor: the tensor, (1, ..., rows, ...).
+
+    Raises:
+        InvalidInput: if a scale does not fit half precision.
+
+    >>> whole, scale = bytes_of("w", torch.tensor([[1.0, -0.5], [0.0, 0.0]]))
+    >>> whole.tolist(), (whole * scale.float()).tolist()[1]
+    ([[127, -64], [0, 0]], [0.0, 0.0])
+    """
+    rows = tensor.float()
+    largest = rows.abs().amax(_within_rows(tensor.shape), keepdim=True)
+    # Of the scale as it is stored, so that rounding it costs nothing; a row that is too small for one is zero.
+    scale = half_of(name, largest / 127.0)
+    whole = (rows / scale.float().clamp_min(2.0**-24)).round().clamp(-127, 127)
+    return whole.to(torch.int8), scale
+
+
+def _within_rows(shape: Sequence[int]) -> tuple[int, ...]:
+    """Return the axes that a row of a tensor has: all behind the first that is longer than 1."""
+    first = next((axis for axis, n in enumerate(shape[:-1]) if n > 1), len(shape) - 2)
+    return tuple(range(first + 1, len(shape)))
+
+
+def from_bytes(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return tensors of a file with those that were stored as bytes put back to numbers, float32.
+
+    Raises:
+        InvalidInput: if a scale belongs to no tensor of bytes, or does not fit it.
+    """
+    scales = {name.removesuffix(SCALE): tensor for name, tensor in tensors.items() if name.endswith(SCALE)}
+    numbers = {name: tensor for name, tensor in tensors.items() if not name.endswith(SCALE)}
+    for name, scale in scales.items():
+        whole = numbers.get(name)
+        if whole is None or whole.dtype != torch.int8:
+            raise InvalidInput(f"there is a scale for {name}, and no bytes to scale: restore the file, or train again")
+        needed = tuple(1 if axis in _within_rows(whole.shape) else n for axis, n in enumerate(whole.shape))
+        if scale.shape != needed:
+            raise InvalidInput(f"the scale of {name} has shape {tuple(scale.shape)}, expected {needed}, a number for each row")
+        numbers[name] = whole.float() * scale.float()
+    return numbers
 
 
 def half_of(name: str, tensor: torch.Tensor) -> torch.Tensor:
@@ -69,7 +127,9 @@ def half_of(name: str, tensor: torch.Tensor) -> torch.Tensor:
     return half
 
 
-def save(model: Model, folder: Path | str, extra: dict[str, Any] | None = None, *, half: bool = False) -> None:
+def save(
+    model: Model, folder: Path | str, extra: dict[str, Any] | None = None, *, half: bool = False, byte: bool = False
+) -> None:
     """Save a model's description and weights in `folder`.
 
     Args:
@@ -77,6 +137,7 @@ def save(model: Model, folder: Path | str, extra: dict[str, Any] | None = None, 
         folder: the folder; it is made where absent.
         extra: further JSON-able facts for `config.json` (data, training).
         half: store weights as float16.
+        byte: the same, and matrices and kernels as one byte a number.
 
     Raises:
         InvalidInput: if weights do not fit half precision, or are of eight bits.
@@ -84,7 +145,7 @@ def save(model: Model, folder: Path | str, extra: dict[str, Any] | None = None, 
     if any(isinstance(module, Int8Linear) for module in model.modules()):
         raise InvalidInput("weights of eight bits are made when a model is loaded: save the model that they were made from")
     folder = Path(folder)
-    save_weights(model.state_dict(), folder / WEIGHTS, half=half)
+    save_weights(model.state_dict(), folder / WEIGHTS, half=half, byte=byte)
     write_text(folder / CONFIG, json.dumps({**describe(model), **(extra or {})}, indent=2) + "\n")
 
 
@@ -140,6 +201,10 @@ def load_weights(model: Model, path: Path) -> None:
         tensors = load_tensors(path.read_bytes())
     except SafetensorError as error:
         raise InvalidInput(f"{path} is damaged ({error}): restore it, or train again") from error
+    try:
+        tensors = from_bytes(tensors)
+    except InvalidInput as error:
+        raise InvalidInput(f"{path}: {error}") from error
     check_tensors(model, tensors, str(path))
     state = model.state_dict()
     model.load_state_dict({name: tensor.to(state[name].dtype) for name, tensor in tensors.items()})

@@ -75,6 +75,7 @@ class SpectralLinear(Spectral):
     Args:
         inputs: entries of x.
         outputs: entries of y.
+        bias: whether there is b.
 
     Raises:
         InvalidInput: for a size below 1.
@@ -83,10 +84,10 @@ class SpectralLinear(Spectral):
     torch.Size([2, 4])
     """
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    def __init__(self, inputs: int, outputs: int, bias: bool = True) -> None:
         super().__init__()
         check_sizes("a layer", (inputs, outputs))
-        plain = nn.Linear(inputs, outputs)
+        plain = nn.Linear(inputs, outputs, bias)
         self.weight, self.bias = plain.weight, plain.bias
         self.start((inputs,))
 
@@ -189,6 +190,7 @@ class OrthogonalLinear(nn.Module):
     Args:
         inputs: entries of x.
         outputs: entries of y.
+        bias: whether there is b.
 
     Raises:
         InvalidInput: for a size below 1.
@@ -203,10 +205,12 @@ class OrthogonalLinear(nn.Module):
     tensor(3., grad_fn=<RoundBackward1>)
     """
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    def __init__(self, inputs: int, outputs: int, bias: bool = True) -> None:
         super().__init__()
         check_sizes("a layer", (inputs, outputs))
-        self.map = parametrizations.orthogonal(nn.Linear(inputs, outputs), orthogonal_map="cayley", use_trivialization=False)
+        self.map = parametrizations.orthogonal(
+            nn.Linear(inputs, outputs, bias), orthogonal_map="cayley", use_trivialization=False
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Return y, (batch, outputs), for x, (batch, inputs)."""

@@ -79,7 +79,7 @@ def test_the_norm_of_the_kernel_as_a_matrix_is_another_number() -> None:
     converge(layer)
     assert float(weight.flatten(1).norm()) == pytest.approx(3.0)
     # All ones over a wide constant image give 9 at each inner place.
-    assert 8.0 < float(layer.scale()) < 9.0
+    assert 8.0 < float(layer.scale().detach()) < 9.0
     assert convolution_norm_bound(weight, (12, 12)) == pytest.approx(9.0)
 
 

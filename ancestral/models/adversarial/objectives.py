@@ -28,6 +28,7 @@ class Objective:
         generator: what the generator minimises on samples, elementwise.
         reference: short cite.
         classifies: whether the critic tells two classes apart by a proper score, so that labels can be smoothed.
+        differs: whether only the difference of outputs on data and samples matters, so that a constant has no effect.
 
     >>> hinge = objective("hinge")
     >>> hinge.critic_loss(torch.tensor([[2.0], [0.5]]), torch.tensor([[-3.0]]))
@@ -40,6 +41,7 @@ class Objective:
     generator: Elementwise
     reference: str
     classifies: bool = False
+    differs: bool = False
 
     def critic_loss(self, on_real: Tensor, on_fake: Tensor, smoothing: float = 0.0) -> Tensor:
         """Return the critic's loss, a scalar.
@@ -93,7 +95,14 @@ TABLE = {
             reference="Goodfellow et al. 2014",
             classifies=True,
         ),
-        Objective("wasserstein", real=_negative, fake=_identity, generator=_negative, reference="Arjovsky et al. 2017"),
+        Objective(
+            "wasserstein",
+            real=_negative,
+            fake=_identity,
+            generator=_negative,
+            reference="Arjovsky et al. 2017",
+            differs=True,
+        ),
         Objective(
             "hinge",
             real=lambda v: F.relu(1.0 - v),

@@ -34,7 +34,7 @@ class Spectral(nn.Module):
     def start(self, shape: Sequence[int]) -> None:
         """Make u, of the operator's input without a batch, and v, and bring them near to the singular vectors."""
         self.register_buffer("u", _unit(torch.randn(tuple(shape))))
-        with torch.no_grad():
+        with torch.no_grad(), self._in_full():
             self.register_buffer("v", _unit(self.operate(self.u)))
         for _ in range(STARTING_STEPS):
             self.iterate()
@@ -54,13 +54,17 @@ class Spectral(nn.Module):
     @torch.no_grad()
     def iterate(self) -> None:
         """Take one step of the power iteration."""
-        self.u.copy_(_unit(self.adjoint(self.v)))
-        self.v.copy_(_unit(self.operate(self.u)))
+        with self._in_full():
+            self.u.copy_(_unit(self.adjoint(self.v)))
+            self.v.copy_(_unit(self.operate(self.u)))
+
+    def _in_full(self) -> torch.autocast:
+        """Return a context without autocast: half precision would move s by a percent."""
+        return torch.autocast(self.u.device.type, enabled=False)
 
     def scale(self) -> Tensor:
         """Return s, a scalar with a gradient."""
-        # Half precision would move s by a percent.
-        with torch.autocast(self.u.device.type, enabled=False):
+        with self._in_full():
             return (self.v * self.operate(self.u)).sum()
 
     @torch.no_grad()

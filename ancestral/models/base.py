@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -207,6 +207,18 @@ class Model(nn.Module):
 
     def after_step(self, group: str) -> None:
         """Called after the optimizer has changed the parameters of `group`; for projections and clipping."""
+
+    def learning_rate_factor(self, group: str) -> float:
+        """Return what the learning rate of a run is multiplied with for `group`; called once, so constant."""
+        return 1.0
+
+    def warnings_of(self, values: Mapping[str, float]) -> list[str]:
+        """Return sentences on what has gone wrong in a run, each shown once, or none.
+
+        Args:
+            values: the latest figures by split and name, as in the log: "train loss", "validation nats".
+        """
+        return []
 
     # Helpers for subclasses
 

@@ -78,6 +78,7 @@ class Training:
             name: fabric.setup_optimizers(make_optimizer(config, ps)) for name, ps in self.groups.items()
         }
         self.model = model
+        self.factors = {name: model.learning_rate_factor(name) for name in self.groups}
         if config.compile:
             self._loss = torch.compile(self._loss)
         self.ema = EMA(self.model, config.ema) if config.ema else None
@@ -167,7 +168,7 @@ class Training:
             if config.clip:
                 fabric.clip_gradients(self.model, optimizer, max_norm=config.clip, error_if_nonfinite=False)
             for group in optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = rate * self.factors[name]
             optimizer.step()
             # Backward of one group leaves gradients in the others: clear them all before the next.
             for other in self.optimizers.values():

@@ -45,6 +45,7 @@ class Report:
         self._minutes: float | None = None
         self._shown = 0.0
         self._last: dict[str, float] = {}
+        self._warned: list[str] = []
         self._loggers: list[Any] = []
         self._csv: MetricsFile | None = None
         self._monitor: str | None = None
@@ -123,7 +124,16 @@ class Report:
             mark = " [green]best[/green]" if improved and values else ""
             line = f"step {step}  epoch {epoch:.4g}  {elapsed:.0f} s  validation {shown}{mark}"
             self._bar.console.print(line, soft_wrap=True, highlight=False)
+        self._warn(model, step)
         self._card(model, step, elapsed, values)
+
+    def _warn(self, model: Model, step: int) -> None:
+        """Print what the model says has gone wrong, and has not said before."""
+        for sentence in model.warnings_of(self._last):
+            if sentence not in self._warned:
+                self._warned.append(sentence)
+                if self._bar is not None:
+                    self._bar.console.print(f"[yellow]step {step}: {sentence}[/yellow]", soft_wrap=True, highlight=False)
 
     def _curve(self) -> None:
         """Draw the learning curve."""
@@ -170,6 +180,7 @@ class Report:
             f"- data: {config['data'].get('about') or config['data']['name']}; splits {config['data'].get('splits')}",
             f"- last evaluation: step {step}, {elapsed / 60:.1f} minutes, "
             + (", ".join(f"validation {k} {v:.4f}" for k, v in values.items()) or "no validation split"),
+            *(f"- warning: {sentence}" for sentence in self._warned),
             "",
             "![samples](samples.png)",
             "",

@@ -1,31 +1,23 @@
 """Generative adversarial network: a generator trained against a critic, without a likelihood."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from collections.abc import Sequence
 
 from ancestral.event import Event
-from ancestral.layers.mlp import MLP, check_choice, check_sizes
-from ancestral.models.base import Model
+from ancestral.models.adversarial.base import AdversarialModel
+from ancestral.models.adversarial.networks import make_critic, make_generator
 from ancestral.models.registry import register
-
-OBJECTIVES = ("non-saturating", "minimax")
-"""What the generator minimises: -log D(G(z)), or log(1 - D(G(z)))."""
-DRAWS = 32
-"""Draws from the generator for each datum in `GAN.measures`."""
 
 
 @register("gan")
-class GAN(Model):
-    r"""min_G max_D E_x[log D(x | c)] + E_z[log(1 - D(G(z, c) | c))], z ~ N(0, I).
+class GAN(AdversarialModel):
+    r"""min_G max_D E_x[log D(x | c)] + E_z[log(1 - D(G(z, c) | c))], z ~ N(0, I), D = sigmoid(V); or another objective.
 
-    The critic D gives the probability that a datum is real; its loss is minus the value above. The generator
-    minimises the value (minimax) or -E_z[log D(G(z, c) | c)] (non-saturating), which has the same fixed point and
-    larger gradients while the critic wins. There is no likelihood; validation minimises the energy score of the
-    generator's draws (see `measures`).
+    The critic V gives the log-odds that a datum is real; its loss is minus the value above. The generator minimises the
+    value (minimax) or -E_z[log D(G(z, c) | c)] (non-saturating), which has the same fixed point and larger gradients while
+    the critic wins. There is no likelihood; validation minimises the energy score of the generator's draws (see `measures`).
+
+    Objective, networks, norms and regularisers combine freely: the other models of this family are this one with other
+    defaults.
 
     The generator's output is continuous, on the scale of `Event.to_network`; samples are the nearest data. A critic
     can tell a binary datum from one between 0 and 1, however good the rest is: prefer data of many levels, or real.
@@ -34,13 +26,22 @@ class GAN(Model):
         event: what a datum is.
         condition: what generator and critic are also given; None for none.
         latent: length of z.
-        hidden: units of each hidden layer of the generator, input first; the critic mirrors them.
-        activation: nonlinearity of both networks.
-        objective: the generator's, one of `OBJECTIVES`.
+        network: mlp; conv, by DCGAN's rules; residual; or auto, conv for images of at least 8 x 8 and mlp else.
+        hidden: mlp only: units of each hidden layer of the generator, input first; the critic mirrors them.
+        channels: conv and residual only: channels of each size, the largest first, each half of the one before; the
+            generator mirrors them.
+        activation: mlp only: nonlinearity of both networks.
+        generator_normalization: batch, virtual-batch or none; auto is batch, and none for mlp.
+        critic_normalization: batch, layer, spectral, orthogonal or none; auto is batch for conv (layer with a penalty on
+            gradients), and none else.
+        minibatch_discrimination: kernels of the critic's last layer that compare the data of a batch; 0 for none.
+        objective: what critic and generator minimise, one of `objectives.NAMES`.
         critic_steps: k, updates of the critic for each of the generator; each has a batch of its own.
+        critic_rate: learning rate of the critic over that of the generator.
+        regularisers: each "name" or "name=weight", of `regularisers.REGULARISERS`.
 
     Raises:
-        InvalidInput: if an option is out of range.
+        InvalidInput: if an option is out of range, or does not fit the others.
 
     References:
         Generative Adversarial Nets (Goodfellow et al., 2014), https://arxiv.org/abs/1406.2661, Algorithm 1. There the
@@ -54,15 +55,32 @@ class GAN(Model):
     torch.Size([3, 2])
     """
 
-    family = "adversarial"
     summary = "generator of data from noise, trained against a critic"
     reference = "Goodfellow et al. 2014"
-    monitor = "energy_score"
-    training_defaults = {"learning_rate": 2e-4, "betas": (0.5, 0.999), "schedule": "constant", "batch_size": 100}
     examples = (
         {"event": Event.real((2,), loc=(1.0, 2.0), scale=(2.0, 0.5)), "latent": 2, "hidden": (8,)},
         {"event": Event.integers((1, 2, 2), 5), "condition": Event.label(3), "latent": 2, "hidden": (8,), "critic_steps": 2},
         {"event": Event.binary((5,)), "latent": 2, "hidden": (8,), "objective": "minimax"},
+        {
+            "event": Event.integers((2, 5, 4), 256),
+            "latent": 3,
+            "network": "residual",
+            "channels": (4, 6),
+            "generator_normalization": "virtual-batch",
+            "critic_normalization": "spectral",
+            "objective": "least-squares",
+            "regularisers": ("historical-averaging=0.1", "instance-noise", "added-feature-matching"),
+        },
+        {
+            "event": Event.integers((1, 3, 4), 4),
+            "condition": Event.real((2,)),
+            "latent": 3,
+            "hidden": (8, 8),
+            "generator_normalization": "batch",
+            "critic_normalization": "orthogonal",
+            "minibatch_discrimination": 3,
+            "regularisers": ("feature-matching", "label-smoothing", "r1"),
+        },
     )
 
     def __init__(
@@ -71,94 +89,47 @@ class GAN(Model):
         condition: Event | None = None,
         *,
         latent: int = 64,
+        network: str = "mlp",
         hidden: Sequence[int] = (256, 256),
+        channels: Sequence[int] = (64, 128, 256),
         activation: str = "leaky-relu",
+        generator_normalization: str = "auto",
+        critic_normalization: str = "auto",
+        minibatch_discrimination: int = 0,
         objective: str = "non-saturating",
         critic_steps: int = 1,
+        critic_rate: float = 1.0,
+        regularisers: Sequence[str] = (),
     ) -> None:
-        super().__init__(event, condition)
-        check_sizes("latent", (latent,))
-        check_sizes("critic_steps", (critic_steps,))
-        check_choice("objective", objective, OBJECTIVES)
-        self.latent, self.objective, self.critic_steps = latent, objective, critic_steps
-        self.generator = MLP(latent, hidden, event.numel, activation, condition)
-        self.critic = MLP(event.numel, hidden[::-1], 1, activation, condition)
-
-    def generate(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
-        """Return G(z, condition) on the scale of `Event.to_network`, (batch, numel), for z, (batch, latent)."""
-        out: Tensor = self.generator(z, condition)
-        if not self.event.discrete:
-            return out
-        return torch.sigmoid(out) if self.event.is_binary else torch.tanh(out)
-
-    def criticize(self, y: Tensor, condition: Tensor | None = None) -> Tensor:
-        """Return the log-odds that data on the scale of `Event.to_network`, (batch, numel), are real, (batch, 1)."""
-        # Losses are means over a batch: leave autocast's type here.
-        return self.critic(y, condition).to(self.dtype)
-
-    def _noise(self, n: int, generator: torch.Generator | None) -> Tensor:
-        return torch.randn(n, self.latent, dtype=self.dtype, device=self.device, generator=generator)
-
-    # Primitives
-
-    @torch.no_grad()
-    def sample(self, n: int, condition: Tensor | None = None, *, generator: torch.Generator | None = None) -> Tensor:
-        return self.decode(self._noise(n, generator), condition)
-
-    def decode(self, code: Tensor, condition: Tensor | None = None) -> Tensor:
-        y = self.generate(code.to(self.dtype), self.check_condition(condition, len(code)))
-        return self.event.from_network(y.view(-1, *self.event.shape)).to(self.event.dtype)
-
-    # Training
-
-    def loss(
-        self, x: Tensor, condition: Tensor | None = None, *, group: str = "model", generator: torch.Generator | None = None
-    ) -> dict[str, Tensor]:
-        z = self._noise(len(x), generator)
-        if group == "generator":
-            with _frozen(self.critic):
-                logits = self.criticize(self.generate(z, condition), condition)  # (b, 1)
-            # log D = -softplus(-logit), log(1 - D) = -softplus(logit): finite at any logit.
-            return {"loss": F.softplus(-logits).mean() if self.objective == "non-saturating" else -F.softplus(logits).mean()}
-        real = self.event.to_network(x, self.dtype).flatten(1)  # (b, d)
-        with torch.no_grad():
-            fake = self.generate(z, condition)  # (b, d)
-        on_real, on_fake = self.criticize(real, condition), self.criticize(fake, condition)  # each (b, 1)
-        loss = F.softplus(-on_real).mean() + F.softplus(on_fake).mean()
-        return {"loss": loss, "margin": (on_real.mean() - on_fake.mean()).detach()}
-
-    def measures(
-        self, x: Tensor, condition: Tensor | None = None, *, generator: torch.Generator | None = None
-    ) -> dict[str, Tensor]:
-        r"""Return the energy score of each datum, E||Y - x|| - E||Y - Y'|| / 2, Y and Y' drawn given its condition.
-
-        It is estimated without bias from 32 samples, as a person would get them, on the scale of `Event.to_network`.
-        It is a strictly proper scoring rule: its mean over data is least for the distribution of the data and no other,
-        which neither loss can say of itself.
-        """
-        b, m = len(x), DRAWS
-        repeated = None if condition is None else condition.repeat_interleave(m, dim=0)
-        drawn = self.event.to_network(self.decode(self._noise(b * m, generator), repeated), self.dtype)
-        y = drawn.view(b, m, -1)  # (b, m, d)
-        to_datum = (y - self.event.to_network(x, self.dtype).view(b, 1, -1)).norm(dim=2).mean(1)  # (b,)
-        among = torch.cdist(y, y, compute_mode="donot_use_mm_for_euclid_dist").sum((1, 2)) / (m * (m - 1))  # (b,)
-        return {"energy_score": to_datum - 0.5 * among}
-
-    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        return {"critic": list(self.critic.parameters()), "generator": list(self.generator.parameters())}
-
-    def groups_at(self, step: int) -> Sequence[str]:
-        return ("critic", "generator") if (step + 1) % self.critic_steps == 0 else ("critic",)
-
-
-@contextmanager
-def _frozen(module: nn.Module) -> Iterator[None]:
-    """Let gradients pass through `module` in the context, but not into its parameters, which halves its backward pass."""
-    parameters = [p for p in module.parameters() if p.requires_grad]
-    for p in parameters:
-        p.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for p in parameters:
-            p.requires_grad_(True)
+        super().__init__(
+            event,
+            condition,
+            latent=latent,
+            objective=objective,
+            critic_steps=critic_steps,
+            critic_rate=critic_rate,
+            regularisers=regularisers,
+        )
+        generator = make_generator(
+            event,
+            condition,
+            latent,
+            network=network,
+            hidden=hidden,
+            channels=channels,
+            activation=activation,
+            normalization=generator_normalization,
+        )
+        critic = make_critic(
+            event,
+            condition,
+            network=network,
+            hidden=hidden,
+            channels=channels,
+            activation=activation,
+            normalization=critic_normalization,
+            minibatch_discrimination=minibatch_discrimination,
+            per_datum=self.per_datum,
+            bias=not self.objective.differs,
+        )
+        self.pair(generator, critic)

@@ -51,8 +51,8 @@ def test_generator_is_updated_at_every_kth_step() -> None:
 def test_energy_score_of_a_known_generator() -> None:
     """For G(z) = z the score of x is that of N(0, 1): x (2 Phi(x) - 1) + 2 phi(x) - 1 / sqrt(pi)."""
     model = GAN(Event.real((1,), (3.0,), (2.0,)), latent=1, hidden=()).double()
-    model.generator.layers[0].weight.fill_(1.0)
-    model.generator.layers[0].bias.zero_()
+    model.generator.body.last.weight.fill_(1.0)
+    model.generator.body.last.bias.zero_()
     for x in (0.0, 1.0, -2.5):
         data = torch.full((4000, 1), 3.0 + 2.0 * x, dtype=torch.float64)
         scores = model.measures(data, generator=generator())["energy_score"]
@@ -113,7 +113,7 @@ def test_bad_options_are_refused() -> None:
     for options, match in (
         ({"latent": 0}, "latent needs"),
         ({"critic_steps": 0}, "critic_steps needs"),
-        ({"objective": "hinge"}, "no objective 'hinge'"),
+        ({"objective": "hing"}, "no objective 'hing'. Did you mean hinge"),
     ):
         with pytest.raises(InvalidInput, match=match):
             GAN(Event.real((2,)), **options)

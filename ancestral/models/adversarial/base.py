@@ -1,0 +1,294 @@
+"""What all adversarial models share: the game of a generator and a critic, an objective, and regularisers."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from ancestral.errors import InvalidInput
+from ancestral.event import Event
+from ancestral.layers.lipschitz import Spectral
+from ancestral.layers.mlp import check_sizes
+from ancestral.models.adversarial.networks import Critic, Generator
+from ancestral.models.adversarial.objectives import objective as objective_of
+from ancestral.models.adversarial.regularisers import LabelSmoothing, Play, Regulariser, make_regularisers, slopes
+from ancestral.models.base import Model
+
+DRAWS = 32
+"""Draws from the generator for each datum in `AdversarialModel.measures`."""
+COLLAPSED = 0.01
+"""Diversity below which samples are as good as one."""
+LOST = {True: 30.0, False: 1e4}
+"""Margin of the critic above which the generator has lost, where outputs are log-odds or squares, and where not."""
+
+
+class AdversarialModel(Model):
+    r"""A generator G and a critic V that play: V lowers the objective's loss for critics, G the one for generators.
+
+    A subclass builds its networks and hands them to `pair`. What it may override: `noise` (what G is given), `generate`,
+    `criticize`, and `critic_loss` and `generator_loss`, to which it adds terms of its own; `parameter_groups`, where it has
+    more networks. The rest, regularisers, steps, measures, warnings, is here.
+
+    Args:
+        event: what a datum is.
+        condition: what generator and critic are also given; None for none.
+        latent: length of z.
+        objective: a name of `objectives.NAMES`.
+        critic_steps: k, updates of the critic for each of the generator; each has a batch of its own.
+        critic_rate: learning rate of the critic over that of the generator.
+        regularisers: each "name" or "name=weight", of `regularisers.REGULARISERS`.
+
+    Raises:
+        InvalidInput: if an option is out of range.
+
+    References:
+        Generative Adversarial Nets (Goodfellow et al., 2014), https://arxiv.org/abs/1406.2661, Algorithm 1.
+        GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash Equilibrium (Heusel et al., 2017),
+        https://arxiv.org/abs/1706.08500, for the critic's rate.
+        Strictly Proper Scoring Rules, Prediction, and Estimation (Gneiting & Raftery, 2007),
+        https://doi.org/10.1198/016214506000001437, for the energy score.
+    """
+
+    family = "adversarial"
+    monitor = "energy_score"
+    training_defaults: ClassVar[dict[str, Any]] = {
+        "learning_rate": 2e-4,
+        "betas": (0.5, 0.999),
+        "schedule": "constant",
+        "batch_size": 100,
+    }
+    generator: Generator
+    critic: Critic
+
+    def __init__(
+        self,
+        event: Event,
+        condition: Event | None = None,
+        *,
+        latent: int,
+        objective: str,
+        critic_steps: int = 1,
+        critic_rate: float = 1.0,
+        regularisers: Sequence[str] = (),
+    ) -> None:
+        super().__init__(event, condition)
+        check_sizes("latent", (latent,))
+        check_sizes("critic_steps", (critic_steps,))
+        if not 0.0 < critic_rate < math.inf:
+            raise InvalidInput(f"critic_rate is the critic's learning rate over the generator's, got {critic_rate}")
+        self.latent, self.critic_steps, self.critic_rate = latent, critic_steps, critic_rate
+        self.objective = objective_of(objective)
+        self.regularisers = make_regularisers(regularisers)
+        self.smoothing = sum(part.weight for part in self.parts() if isinstance(part, LabelSmoothing))
+        if self.smoothing and not self.objective.classifies:
+            raise InvalidInput(f"label-smoothing is for objectives with labels, got {objective}: leave it out")
+
+    def parts(self) -> Iterator[Regulariser]:
+        """Yield the regularisers."""
+        yield from (part for part in self.regularisers if isinstance(part, Regulariser))
+
+    @property
+    def per_datum(self) -> bool:
+        """Whether a regulariser needs a critic that judges each datum by itself."""
+        return any(part.per_datum for part in self.parts())
+
+    def pair(self, generator: Generator, critic: Critic) -> None:
+        """Take the two networks of the game.
+
+        Raises:
+            InvalidInput: if the critic cannot see what the generator makes.
+        """
+        if generator.outputs != critic.inputs:
+            raise InvalidInput(
+                f"the generator makes {generator.outputs} numbers and the critic takes {critic.inputs}: both must be those of"
+                f" one datum, {self.event.numel}"
+            )
+        self.generator, self.critic = generator, critic
+        for part in self.parts():
+            part.prepare(self.parameter_groups())
+
+    # The game
+
+    def noise(self, n: int, generator: torch.Generator | None) -> Tensor:
+        """Return n draws of z, (n, latent)."""
+        return torch.randn(n, self.latent, dtype=self.dtype, device=self.device, generator=generator)
+
+    def generate(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Return G(z, condition) on the scale of `Event.to_network`, (batch, numel), for z, (batch, latent)."""
+        out = self.generator(z, condition).to(self.dtype)
+        if not self.event.discrete:
+            return out
+        return torch.sigmoid(out) if self.event.is_binary else torch.tanh(out)
+
+    def criticize(self, y: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Return V of data on the scale of `Event.to_network`, (batch, numel): (batch, 1), larger where they seem real."""
+        # Losses are means over a batch: leave autocast's type here.
+        return self.critic(y, condition).to(self.dtype)
+
+    def features(self, y: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Return the critic's features of data, (batch, critic.width)."""
+        return self.critic.features(y, condition).to(self.dtype)
+
+    # Primitives
+
+    @torch.no_grad()
+    def sample(self, n: int, condition: Tensor | None = None, *, generator: torch.Generator | None = None) -> Tensor:
+        return self.decode(self.noise(n, generator), condition)
+
+    def decode(self, code: Tensor, condition: Tensor | None = None) -> Tensor:
+        y = self.generate(code.to(self.dtype), self.check_condition(condition, len(code)))
+        return self.event.from_network(y.view(-1, *self.event.shape)).to(self.event.dtype)
+
+    # Training
+
+    def loss(
+        self, x: Tensor, condition: Tensor | None = None, *, group: str = "model", generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        self._check_batch(len(x))
+        real = self.event.to_network(x, self.dtype).flatten(1)  # (b, d)
+        z = self.noise(len(x), generator)
+        if group == "generator":
+            with frozen(self.critic):
+                return self.generator_loss(real, z, condition, generator)
+        return self.critic_loss(real, z, condition, generator)
+
+    def critic_loss(
+        self, real: Tensor, z: Tensor, condition: Tensor | None, generator: torch.Generator | None
+    ) -> dict[str, Tensor]:
+        """Return the critic's "loss", and scalars to log.
+
+        Args:
+            real: data on the scale of the network, (batch, numel).
+            z: what the generator is given, (batch, latent).
+            condition: (batch, *condition.shape), where the model has one.
+            generator: source of randomness.
+        """
+        with torch.no_grad():
+            fake = self.generate(z, condition)  # (b, d)
+        play = self.play("critic", real, fake, condition, generator)
+        on_real = play.on_real if play.on_real is not None else play.on_fake  # each (b, 1)
+        loss = self.objective.critic_loss(on_real, play.on_fake, self.smoothing)
+        values = self._regularised(loss, [part.critic_loss(play) for part in self.parts()])
+        return {**values, "margin": (on_real.mean() - play.on_fake.mean()).detach()}
+
+    def generator_loss(
+        self, real: Tensor, z: Tensor, condition: Tensor | None, generator: torch.Generator | None
+    ) -> dict[str, Tensor]:
+        """Return the generator's "loss", and scalars to log; arguments as of `critic_loss`. The critic has no gradients."""
+        play = self.play("generator", real, self.generate(z, condition), condition, generator)
+        loss = self.objective.generator_loss(play.on_fake)
+        if any(part.replaces_generator_loss for part in self.parts()):
+            loss = torch.zeros_like(loss)
+        return self._regularised(loss, [part.generator_loss(play) for part in self.parts()])
+
+    def play(
+        self, group: str, real: Tensor, fake: Tensor, condition: Tensor | None, generator: torch.Generator | None
+    ) -> Play:
+        """Return what the critic says of data and samples, in the loss of `group`; of data in its own loss only."""
+
+        def seen(y: Tensor) -> Tensor:
+            for part in self.parts():
+                y = part.critic_input(y, generator)
+            return self.criticize(y, condition)
+
+        on_real = seen(real) if group == "critic" else None
+        return Play(
+            group=group,
+            real=real,
+            fake=fake,
+            on_real=on_real,
+            on_fake=seen(fake),
+            criticize=lambda y: self.criticize(y, condition),
+            features=lambda y: self.features(y, condition),
+            parameters=self.parameter_groups()[group] if len(self.regularisers) else (),
+            generator=generator,
+        )
+
+    def _regularised(self, loss: Tensor, terms: Sequence[Tensor | None]) -> dict[str, Tensor]:
+        present = [term for term in terms if term is not None]
+        if not present:
+            return {"loss": loss}
+        penalty = torch.stack(present).sum()
+        return {"loss": loss + penalty, "penalty": penalty.detach()}
+
+    def _check_batch(self, n: int) -> None:
+        """Raise if one datum is to be normalised over its batch."""
+        if n == 1 and self.training and (self.generator.needs_batch or self.critic.needs_batch):
+            raise InvalidInput(
+                "batch normalisation needs at least 2 data in a batch, got 1: raise --train.batch_size, or set"
+                " --model.generator_normalization none and --model.critic_normalization layer"
+            )
+
+    def measures(
+        self, x: Tensor, condition: Tensor | None = None, *, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        r"""Return the energy score of each datum, E||Y - x|| - E||Y - Y'|| / 2, Y and Y' drawn given its condition.
+
+        It is estimated without bias from 32 samples, as a person would get them, on the scale of `Event.to_network`.
+        It is a strictly proper scoring rule: its mean over data is least for the distribution of the data and no other,
+        which neither loss can say of itself. Beside it are E||Y - Y'|| / sqrt(numel), the diversity of samples, near 0
+        where the generator has collapsed; and the norm of the critic's gradient at the datum.
+        """
+        b, m = len(x), DRAWS
+        repeated = None if condition is None else condition.repeat_interleave(m, dim=0)
+        drawn = self.event.to_network(self.decode(self.noise(b * m, generator), repeated), self.dtype)
+        y, real = drawn.view(b, m, -1), self.event.to_network(x, self.dtype).flatten(1)  # (b, m, d), (b, d)
+        to_datum = (y - real[:, None]).norm(dim=2).mean(1)  # (b,)
+        among = torch.cdist(y, y, compute_mode="donot_use_mm_for_euclid_dist").sum((1, 2)) / (m * (m - 1))  # (b,)
+        slope = slopes(lambda y: self.criticize(y, condition), real).detach()
+        return {
+            "energy_score": to_datum - 0.5 * among,
+            "diversity": among / math.sqrt(self.event.numel),
+            "gradient_norm": slope,
+        }
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        return {"critic": list(self.critic.parameters()), "generator": list(self.generator.parameters())}
+
+    def groups_at(self, step: int) -> Sequence[str]:
+        return ("critic", "generator") if (step + 1) % self.critic_steps == 0 else ("critic",)
+
+    def learning_rate_factor(self, group: str) -> float:
+        return self.critic_rate if group == "critic" else 1.0
+
+    def after_step(self, group: str) -> None:
+        if len(self.regularisers):
+            parameters = self.parameter_groups()[group]
+            for part in self.parts():
+                part.after_step(group, parameters)
+        if group == "critic":
+            for layer in self.critic.modules():
+                if isinstance(layer, Spectral):
+                    layer.iterate()
+
+    def warnings_of(self, values: Mapping[str, float]) -> list[str]:
+        diversity = values.get("validation diversity", math.inf)
+        margin = values.get("train critic/margin", 0.0)
+        said = []
+        if diversity < COLLAPSED:
+            said.append(
+                "the generator has collapsed: its samples hardly differ from each other; try a regulariser (gradient-penalty,"
+                " feature-matching), minibatch_discrimination, or a lower learning rate"
+            )
+        if margin > LOST[self.objective.classifies]:
+            said.append(
+                "the critic tells samples from data without doubt, and the generator learns little from it: try a lower"
+                " critic_rate, instance-noise, or gradient-penalty"
+            )
+        return said
+
+
+@contextmanager
+def frozen(module: nn.Module) -> Iterator[None]:
+    """Let gradients pass through `module` in the context, but not into its parameters, which halves its backward pass."""
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    for p in parameters:
+        p.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for p in parameters:
+            p.requires_grad_(True)

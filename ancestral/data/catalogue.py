@@ -139,7 +139,8 @@ KNOWN: tuple[Known, ...] = (
     Known(
         "digit-scenes",
         "scenes of one or two coloured digits of MNIST with captions; each split of the digits of MNIST's split; the split"
-        " unseen has digits in colours held out of the others, of test digits; condition: caption",
+        " unseen has digits in colours held out of the others, of test digits; condition: caption,"
+        " layout, first_colour, first_digit, second_colour, second_digit",
         "3x32x32 256 levels",
         digit_scenes,
         _MNIST,

@@ -151,6 +151,32 @@ def encode_captions(captions: Sequence[str], event: Event) -> Tensor:
     return Ragged(torch.from_numpy(tokens), torch.from_numpy(lengths)).padded(torch.arange(len(captions)), event)
 
 
+SCENE_LABELS = {
+    "layout": ("small", "large", "one above the other", "side by side"),
+    "first_colour": tuple(COLOURS),
+    "first_digit": WORDS,
+    "second_colour": (*COLOURS, "none"),
+    "second_digit": (*WORDS, "none"),
+}
+"""What a caption says, as labels: the first digit is the upper or the left one, whichever the caption names first."""
+
+
+def caption_labels(caption: str) -> tuple[int, ...]:
+    """Return the labels of what a caption says, in the order of `SCENE_LABELS`; captions of the same scene have the same.
+
+    >>> caption_labels("a red two below a blue one") == caption_labels("a blue one above a red two")
+    True
+    >>> caption_labels("a large green seven")
+    (1, 1, 7, 4, 10)
+    """
+    words, colours = caption.split(), list(COLOURS)
+    things = [(colours.index(words[i - 1]), WORDS.index(word)) for i, word in enumerate(words) if word in WORDS]
+    if len(things) == 1:
+        return (EXTENTS.index(words[1]), *things[0], len(colours), len(WORDS))
+    first, second = reversed(things) if "below" in words or "right" in words else things
+    return (2 if "above" in words or "below" in words else 3, *first, *second)
+
+
 def _halved(x: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return pictures, (n, 28, 28), of half the height and width: rounded means of 2 x 2 pixels, the same on every machine."""
     sums = x.reshape(len(x), SMALL, 2, SMALL, 2).astype(np.uint16).sum((2, 4))

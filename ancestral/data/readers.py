@@ -14,7 +14,16 @@ from ancestral.data.files import parquet_rows, read_path, root
 from ancestral.data.hub import hub_rows
 from ancestral.data.material import Columns, Material, Options
 from ancestral.data.mixtures import MIXTURES, SEED, draw_mixture
-from ancestral.data.mnist_scenes import CHANNELS, Digits, caption_event, draw_scenes, encode_captions, stack_digits
+from ancestral.data.mnist_scenes import (
+    CHANNELS,
+    SCENE_LABELS,
+    Digits,
+    caption_event,
+    caption_labels,
+    draw_scenes,
+    encode_captions,
+    stack_digits,
+)
 from ancestral.data.pairs import LANGUAGES, Pairs, pairs_of_rows
 from ancestral.data.shapes import FACTORS, render_shapes
 from ancestral.data.text_files import Span, Text, read_text, text_of_rows
@@ -150,8 +159,13 @@ def digit_scenes(known: Known, options: Options) -> Material:
     scenes, event = draw_scenes(digits), caption_event()
 
     def column(name: str) -> Columns:
+        if name in SCENE_LABELS:
+            which = list(SCENE_LABELS).index(name)
+            told = {split: [caption_labels(c)[which] for c in captions] for split, (_, captions) in scenes.items()}
+            return {split: np.array(labels) for split, labels in told.items()}, list(SCENE_LABELS[name])
         if name != "caption":
-            raise InvalidInput(f"{known.name} has no column {name!r} for condition=. It has: caption")
+            there = ", ".join(("caption", *SCENE_LABELS))
+            raise InvalidInput(f"{known.name} has no column {name!r} for condition=. It has: {there}")
         return {split: encode_captions(captions, event).numpy() for split, (_, captions) in scenes.items()}, None
 
     record = {**record, "drawn": "ancestral.data.mnist_scenes.draw_scenes"}

@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -12,12 +12,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ancestral.data import Data, cache, load
+from ancestral.data.mnist_scenes import CHANNELS, SCENE_LABELS
 from ancestral.errors import InvalidInput
 from ancestral.event import Event
 from ancestral.verbs.codes import first_labelled
 from ancestral.verbs.inputs import Subject
 
-LABELS = {"stacked-mnist": ("red", "green", "blue")}
+LABELS = {"stacked-mnist": CHANNELS, "digit-scenes": tuple(SCENE_LABELS)}
 """Columns that tell the labels of a data set where that is not `label`."""
 FEATURES = 64
 """Entries of a feature."""
@@ -89,6 +90,7 @@ class Features:
         network: the network; None where features are the entries of data on the scale of `Event.to_network`.
         accuracy: share of the test split whose labels the network tells, all of a datum's; None without a network.
         sha256: of the network's weights, their first 16 digits; figures on other weights are not comparable to the digit.
+        labelled: the data with the labels that the network tells as their condition.
     """
 
     name: str
@@ -96,6 +98,7 @@ class Features:
     network: FeatureNetwork | None = None
     accuracy: float | None = None
     sha256: str | None = None
+    labelled: Data | None = None
 
     @torch.no_grad()
     def __call__(self, x: Tensor) -> Tensor:
@@ -110,6 +113,10 @@ class Features:
         if self.network is None:
             raise InvalidInput(f"{self.name} tell no labels: name columns of labels with by=")
         return torch.stack([logits.argmax(1) for logits in self.network.logits(self(x))], dim=1)
+
+    def right(self, x: Tensor, labels: Tensor) -> Tensor:
+        """Return whether all labels that the network tells of data, (n, *event.shape), are those given, (n, ...); (n,)."""
+        return (self.told(x) == labels.view(len(labels), -1)).all(1)
 
 
 def features_of(data: Data, by: Sequence[str] = ()) -> Features:
@@ -143,12 +150,12 @@ def features_of(data: Data, by: Sequence[str] = ()) -> Features:
     network.load_state_dict(load_file(cache.entry(key, build) / "network.safetensors"))
     network.eval().requires_grad_(False)
     weights = b"".join(value.contiguous().numpy().tobytes() for _, value in sorted(network.state_dict().items()))
-    found = Features(f"{data.name}-classifier", data.event, network, None, hashlib.sha256(weights).hexdigest()[:16])
+    sha256 = hashlib.sha256(weights).hexdigest()[:16]
+    found = Features(f"{data.name}-classifier", data.event, network, None, sha256, labelled)
     if "test" not in labelled.splits:
         return found
-    x, labels = first_labelled(labelled, "test", None)
-    right = (found.told(x) == labels.view(len(labels), -1)).all(1)
-    return Features(found.name, found.event, network, float(right.float().mean()), found.sha256)
+    right = found.right(*first_labelled(labelled, "test", None))
+    return replace(found, accuracy=float(right.float().mean()))
 
 
 def _with_labels(data: Data, by: Sequence[str]) -> Data | None:
@@ -206,7 +213,7 @@ def train(network: FeatureNetwork, x: Tensor, labels: Tensor) -> None:
 
 
 def drawn_like(subject: Subject, data: Data, n: int, split: str, seed: int) -> tuple[Tensor, Tensor | None]:
-    """Return data that a model draws, (n, *event.shape), and what they were drawn for: conditions of data of a split.
+    """Return data that a model draws, (n, *event.shape), and the rows of a split whose conditions they were drawn for, (n,).
 
     Args:
         subject: the model.
@@ -223,4 +230,4 @@ def drawn_like(subject: Subject, data: Data, n: int, split: str, seed: int) -> t
     generator = torch.Generator().manual_seed(seed)
     rows = torch.cat([torch.randperm(len(part), generator=generator) for _ in range(-(-n // len(part)))])[:n]
     _, condition = part.batch(rows, generator)
-    return sample(subject, n, condition, seed=seed), condition
+    return sample(subject, n, condition, seed=seed), rows

@@ -106,7 +106,8 @@ def quality(
 ) -> Quality:
     """Compare what a model draws with held-out data: FID, KID, inception score, precision and recall.
 
-    Where the model has a condition, samples are drawn for those of the split, taken at random.
+    Where the model has a condition, samples are drawn for those of the split, taken at random, and it is counted how many have
+    the labels that were asked for.
 
     Args:
         model: the model, or its zoo name, run directory or hub repository.
@@ -132,8 +133,10 @@ def quality(
         raise InvalidInput(f"got {count} data, expected at least {2 * NEIGHBOURS + 2} samples and data of each split")
     features = features_of(data, by)
     reference, training = (_some(data, name, count, seed) for name in (split, "train"))
-    x, _ = drawn_like(subject, data, count, split, seed)
+    x, rows = drawn_like(subject, data, count, split, seed)
     found = compare_features(features(reference), features(x), features(training), features, seed)
+    if rows is not None and features.labelled is not None:
+        found = (*found, _as_asked(features, x, split, rows))
     return Quality(
         model=subject.name,
         data=data.name,
@@ -145,6 +148,19 @@ def quality(
         sha256=features.sha256,
         figures=found,
     )
+
+
+def _as_asked(features: Features, x: Tensor, split: str, rows: Tensor) -> Figure:
+    """Return how many samples have the labels of the data whose conditions they were drawn for."""
+    if features.labelled is None:
+        raise InvalidInput(f"{features.name} tell no labels: name columns of labels with by=")
+    data, labels = features.labelled.split(split).batch(rows, torch.Generator().manual_seed(0))
+    if labels is None:
+        raise InvalidInput(f"the split {split!r} of {features.labelled.name} has no labels: name another")
+    shares = [float(features.right(part, labels).double().mean()) for part in (x, data)]
+    errors = [math.sqrt(share * (1.0 - share) / len(rows)) for share in shares]
+    name = f"labels as asked, told by {features.name} (baseline: held-out data)"
+    return Figure(name, shares[0], errors[0], shares[1], errors[1], "higher")
 
 
 def _some(data: Data, split: str, count: int, seed: int) -> Tensor:

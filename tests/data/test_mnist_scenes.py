@@ -9,10 +9,12 @@ from ancestral.data.mnist_scenes import (
     COLOURS,
     LENGTH,
     RELATIONS,
+    SCENE_LABELS,
     SCENES,
     STACKED,
     WORDS,
     caption_event,
+    caption_labels,
     draw_scenes,
     encode_captions,
     is_unseen,
@@ -89,6 +91,14 @@ def test_held_out_kinds_are_in_every_unseen_scene_and_in_no_other(digits):
     assert (table.sum(1) >= 2).all()
 
 
+def test_labels_are_what_captions_say_whichever_digit_they_name_first():
+    assert caption_labels("a small white zero") == (0, 3, 0, 4, 10)
+    assert caption_labels("a red three above a blue five") == (2, 0, 3, 2, 5)
+    assert caption_labels("a red three below a blue five") == (2, 2, 5, 0, 3)
+    assert caption_labels("a red three left of a blue five") == (3, 0, 3, 2, 5)
+    assert caption_labels("a red three right of a blue five") == (3, 2, 5, 0, 3)
+
+
 def test_captions_are_sentences_of_a_closed_vocabulary(digits):
     event = caption_event()
     for _, captions in draw_scenes(digits).values():
@@ -117,7 +127,12 @@ def test_captioned_scenes_are_the_same_on_every_machine(here):
     digest = hashlib.sha256(x.numpy().tobytes() + captions.numpy().tobytes()).hexdigest()[:16]
     assert digest == "47e29bc1033d4332"
     assert equal_splits(data, load(data.name, **data.record["options"]))
-    with pytest.raises(InvalidInput, match=r"digit-scenes has no column 'label' for condition=. It has: caption"):
+    labelled = load("digit-scenes", condition=list(SCENE_LABELS))
+    assert labelled.condition.classes == (4, 4, 10, 5, 11)
+    row = captions[7]
+    said = caption_labels(data.condition.encoding.decode_text(data.condition.until_end(row)))
+    assert labelled.split("unseen").batch(torch.tensor([7]))[1][0].tolist() == list(said)
+    with pytest.raises(InvalidInput, match=r"digit-scenes has no column 'label' for condition=. It has: caption, layout"):
         load("digit-scenes", condition="label")
     with pytest.raises(InvalidInput, match=r"caption of digit-scenes is a condition by itself, got condition=caption, x"):
         load("digit-scenes", condition=["caption", "x"])

@@ -176,6 +176,24 @@ def test_conditional_samples_are_drawn_for_the_conditions_of_the_split(few_steps
     assert torch.equal(torch.bincount(torch.cat(seen).long()), torch.bincount(labels))
 
 
+def test_labels_as_asked_are_counted(few_steps):
+    data = load("digits", condition="label")
+    x, labels = data.split("train").batch(torch.arange(1297))
+    by_digit = torch.stack([x[labels == digit][0] for digit in range(10)])
+    model = create("gan", data.event, data.condition, latent=2, hidden=(8,))
+    model.sample = lambda n, condition=None, *, generator=None: by_digit[condition.long()]
+    features = features_of(data)
+    known = features.right(by_digit, torch.arange(10))
+    found = quality(model, data, n=300)
+    asked = found.figures[-1]
+    assert asked.name == "labels as asked, told by digits-classifier (baseline: held-out data)"
+    _, truth = data.split("test").batch(torch.arange(300))
+    assert asked.value == pytest.approx(float(known[truth.long()].double().mean()))
+    assert asked.baseline == pytest.approx(features.accuracy)
+    model.sample = lambda n, condition=None, *, generator=None: by_digit[(condition.long() + 1) % 10]
+    assert quality(model, data, n=300).figures[-1].value < 0.3
+
+
 def test_counts_are_those_of_the_smallest_split(few_steps):
     model = create("gan", load("ring").event, latent=2, hidden=(8,))
     found = quality(model, load("ring", limit=50), n=1000)

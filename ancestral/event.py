@@ -685,6 +685,21 @@ class Event:
         dtype = dtype or (x.dtype if x.is_floating_point() else torch.get_default_dtype())
         return (x.to(dtype) + 0.5) / self.levels
 
+    def continuous(self, y: Tensor) -> Tensor:
+        """Return what is on the scale of `to_network` on that of `dequantize`; of data it gives the `midpoint`.
+
+        Args:
+            y: floats of any shape, between data or beyond them, too.
+
+        >>> event = Event.integers((3,), 4)
+        >>> event.continuous(event.to_network(torch.tensor([[0.0, 1.5, 3.0]])))
+        tensor([[0.1250, 0.5000, 0.8750]])
+        """
+        if self.levels is None:
+            return y
+        x = y if self.levels == 2 else (y + 1.0) * ((self.levels - 1) / 2.0)
+        return (x + 0.5) / self.levels
+
     def quantize(self, u: Tensor) -> Tensor:
         """Return the datum whose cell holds `u`: the inverse of `dequantize`.
 

@@ -338,6 +338,11 @@ class GaussianLatentModel(LatentModel):
     def code(self, features: Tensor, condition: Tensor | None = None) -> Tensor:
         return features[:, : self.latent]
 
+    def generate(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Return the mean of p(x | z, condition) on the scale of `Event.to_network`, (rows, numel), for z, (rows, latent)."""
+        mean = self.head(self.raw(z, condition)).mean
+        return (self.event.to_network(mean) if self.head.own_scale else mean).flatten(1)
+
 
 def draw_gaussian(features: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
     """Draw from Gaussians whose means and log standard deviations are side by side, (..., 2 d); also log q of each entry."""

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from PIL import Image
 from torch import Tensor
 
 import ancestral
@@ -44,7 +45,8 @@ class Picture:
         zoo: the trained model to use; None to train one.
         options: the model's options.
         training: training settings.
-        shows: samples, or reconstructions (test data, corrupted data, and what the model makes of them).
+        shows: samples, reconstructions (test data, and what the model makes of them), repairs (the same of corrupted
+            data), or filters (the largest weights of the first layer).
         condition: what the data are conditioned on.
         count: samples that are drawn.
     """
@@ -84,7 +86,11 @@ PICTURES = {
     "spline-flow": Picture("uci/power-plant", options={"hidden": (64, 64), "layers": 4}, training={"epochs": 15}, count=500),
     "gan": Picture("mnist", training={"epochs": 8}, condition="label"),
     "rbm": Picture("binarized-mnist", options={"persistent": True}, training={"epochs": 8}),
-    "denoising-autoencoder": Picture("mnist", training={"epochs": 6}, shows="reconstructions"),
+    "autoencoder": Picture("mnist", options={"hidden": (200, 30)}, training={"epochs": 4}, shows="reconstructions"),
+    "denoising-autoencoder": Picture("mnist", training={"epochs": 6}, shows="repairs"),
+    "contractive-autoencoder": Picture(
+        "mnist", options={"hidden": (100,), "contraction": 1.0}, training={"epochs": 4}, shows="filters"
+    ),
 }
 
 
@@ -108,6 +114,10 @@ def draw(name: str, picture: Picture) -> None:
         n = picture.count
         x = model.sample(n, pictures.example_conditions(model.condition, n), generator=generator)
         pictures.samples(model.event, x, path)
+    elif picture.shows == "filters":
+        filters = model.filters()
+        largest = filters.flatten(1).norm(dim=1).argsort(descending=True)[:36]
+        pictures.save_image(filter_grid(filters[largest], columns=18), path)
     else:
         x = reconstructions(model, picture, generator)
         pictures.save_image(pictures.image_grid(x, model.event, columns=10), path)
@@ -115,12 +125,21 @@ def draw(name: str, picture: Picture) -> None:
 
 
 def reconstructions(model: Model, picture: Picture, generator: torch.Generator) -> Tensor:
-    """Return rows of test data, of their corrupted copies, and of the reconstructions of those."""
+    """Return rows of test data, of their corrupted copies where these are shown, and of reconstructions."""
     x, _ = load(picture.data).split("test").batch(torch.arange(10))
+    if picture.shows == "reconstructions":
+        with torch.no_grad():
+            return torch.cat((x, model.decode(model.encode(x))))
     flip = torch.rand(x.shape, generator=generator) < 0.3
     corrupted = torch.where(flip, torch.zeros_like(x), x)
     with torch.no_grad():
         return torch.cat((x, corrupted, model.decode(model.encode(corrupted))))
+
+
+def filter_grid(filters: Tensor, columns: int) -> Image.Image:
+    """Return filters, (n, channel, height, width), as one picture: 0 is gray, and each is as bright as can be."""
+    x = filters / filters.flatten(1).abs().amax(1).clamp(min=1e-12).view(-1, 1, 1, 1)
+    return pictures.image_grid(x, Event.real(tuple(x.shape[1:])), columns=columns)
 
 
 def readme() -> None:

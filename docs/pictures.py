@@ -48,7 +48,8 @@ class Picture:
         shows: samples, reconstructions (test data, and what the model makes of them), repairs (the same of corrupted
             data), or filters (the largest weights of the first layer).
         condition: what the data are conditioned on.
-        count: samples that are drawn.
+        count: samples or filters that are drawn.
+        loading: further options of the data.
     """
 
     data: str
@@ -58,6 +59,7 @@ class Picture:
     shows: str = "samples"
     condition: str | None = None
     count: int = 60
+    loading: dict[str, Any] = field(default_factory=dict)
 
 
 PICTURES = {
@@ -89,7 +91,15 @@ PICTURES = {
     "autoencoder": Picture("mnist", options={"hidden": (200, 30)}, training={"epochs": 4}, shows="reconstructions"),
     "denoising-autoencoder": Picture("mnist", training={"epochs": 6}, shows="repairs"),
     "contractive-autoencoder": Picture(
-        "mnist", options={"hidden": (100,), "contraction": 1.0}, training={"epochs": 4}, shows="filters"
+        "mnist", options={"hidden": (100,), "contraction": 1.0}, training={"epochs": 4}, shows="filters", count=36
+    ),
+    "sparse-coding": Picture(
+        "natural-patches",
+        options={"atoms": 200, "penalty": 1.2},
+        training={"steps": 1500, "epochs": None, "evaluate_limit": 500},
+        shows="filters",
+        count=200,
+        loading={"patches": 12},
     ),
 }
 
@@ -98,7 +108,7 @@ def trained(name: str, picture: Picture, data: Data | None = None) -> Any:
     """Return the zoo's model, or one trained here, on given data where there are some."""
     if picture.zoo is not None:
         return ancestral.load(picture.zoo)
-    data = data or load(picture.data, condition=picture.condition)
+    data = data or load(picture.data, condition=picture.condition, **picture.loading)
     model = create_model(name, data.event, data.condition, **picture.options)
     config = TrainConfig.for_model(type(model), **{**picture.training, "samples": 0})
     with tempfile.TemporaryDirectory() as folder:
@@ -116,8 +126,8 @@ def draw(name: str, picture: Picture) -> None:
         pictures.samples(model.event, x, path)
     elif picture.shows == "filters":
         filters = model.filters()
-        largest = filters.flatten(1).norm(dim=1).argsort(descending=True)[:36]
-        pictures.save_image(filter_grid(filters[largest], columns=18), path)
+        largest = filters.flatten(1).norm(dim=1).argsort(descending=True)[: picture.count]
+        pictures.save_image(filter_grid(filters[largest], columns=20 if picture.count > 40 else 18), path)
     else:
         x = reconstructions(model, picture, generator)
         pictures.save_image(pictures.image_grid(x, model.event, columns=10), path)

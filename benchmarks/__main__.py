@@ -18,7 +18,17 @@ from benchmarks.harness import Settings, run
 
 TABLES = ("made", "gated_pixelcnn", "realnvp", "maf", "spline_flow", "vae")
 """Tables of contenders that train and score."""
-OTHERS = ("sampling", "decoding", "wavenet", "attention", "codecs", "loop_overhead", "outlier_pairs", "outliers")
+OTHERS = (
+    "sampling",
+    "decoding",
+    "wavenet",
+    "attention",
+    "codecs",
+    "loop_overhead",
+    "sparse_coding",
+    "outlier_pairs",
+    "outliers",
+)
 """Tables that measure something else."""
 
 

@@ -76,10 +76,10 @@ def _table(tiny: bool) -> dict[str, Any]:
         "rows": rows,
         "notes": [
             f"The objective is 1/2 ||x - z D||^2 + {PENALTY} |z|_1, the mean over {HELD:,} held-out patches, with codes solved"
-            " for to a relative gap of 1e-6 whoever made the dictionary. Seconds are of the processor, of one thread, of one run"
-            " from seed 0. Ours is the shortest of some runs that reaches at least the peer's objective: Adam at 0.05 with a"
-            " cosine schedule over its length, as `ancestral fit sparse-coding` has. scikit-learn's solver is named; lars is its"
-            " default."
+            " for to a relative gap of 1e-6 whoever made the dictionary. Seconds are of the processor, of one thread, of one"
+            " run from seed 0. Ours is the shortest of some runs that reaches at least the peer's objective: Adam at 0.05 with"
+            " a cosine schedule over its length, as `ancestral fit sparse-coding` has. scikit-learn's solver is named; lars"
+            " is its default."
         ],
     }
 

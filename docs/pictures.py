@@ -27,6 +27,7 @@ from ancestral import zoo
 from ancestral.data import ArraySplit, Data, load
 from ancestral.event import Event
 from ancestral.models.base import Model
+from ancestral.models.representation.psd import PSD
 from ancestral.training import TrainConfig, create_model, fit
 from ancestral.verbs import pictures
 from ancestral.verbs.completion_files import save
@@ -93,6 +94,14 @@ PICTURES = {
     "contractive-autoencoder": Picture(
         "mnist", options={"hidden": (100,), "contraction": 1.0}, training={"epochs": 4}, shows="filters", count=36
     ),
+    "psd": Picture(
+        "natural-patches",
+        options={"atoms": 200, "penalty": 1.2},
+        training={"steps": 1500, "epochs": None, "evaluate_limit": 500},
+        shows="filters",
+        count=80,
+        loading={"patches": 12},
+    ),
     "sparse-coding": Picture(
         "natural-patches",
         options={"atoms": 200, "penalty": 1.2},
@@ -125,9 +134,8 @@ def draw(name: str, picture: Picture) -> None:
         x = model.sample(n, pictures.example_conditions(model.condition, n), generator=generator)
         pictures.samples(model.event, x, path)
     elif picture.shows == "filters":
-        filters = model.filters()
-        largest = filters.flatten(1).norm(dim=1).argsort(descending=True)[: picture.count]
-        pictures.save_image(filter_grid(filters[largest], columns=20 if picture.count > 40 else 18), path)
+        columns = 20 if picture.count > 40 else 18
+        pictures.save_image(filter_grid(shown_filters(model, picture.count, columns), columns), path)
     else:
         x = reconstructions(model, picture, generator)
         pictures.save_image(pictures.image_grid(x, model.event, columns=10), path)
@@ -144,6 +152,16 @@ def reconstructions(model: Model, picture: Picture, generator: torch.Generator) 
     corrupted = torch.where(flip, torch.zeros_like(x), x)
     with torch.no_grad():
         return torch.cat((x, corrupted, model.decode(model.encode(corrupted))))
+
+
+def shown_filters(model: Any, count: int, columns: int) -> Tensor:
+    """Return the largest filters of a model, or rows of atoms in turn with rows of the weights of an encoder for them."""
+    filters: Tensor = model.filters()
+    if not isinstance(model, PSD):
+        return filters[filters.flatten(1).norm(dim=1).argsort(descending=True)[:count]]
+    weights = model.predictor.weight.detach().view_as(filters)
+    pairs = zip(filters[: count // 2].split(columns), weights[: count // 2].split(columns), strict=True)
+    return torch.cat([row for pair in pairs for row in pair])
 
 
 def filter_grid(filters: Tensor, columns: int) -> Image.Image:

@@ -28,6 +28,7 @@ class DenoisingAutoencoder(AutoencoderModel):
         condition: must be None.
         hidden: units of each layer of f, input first; g mirrors them, and the last is the length of the code.
         activation: s, one of `ancestral.layers.mlp.ACTIVATIONS`.
+        code_activation: of the code, one of the same; as s where empty.
         corruption: masking (entries put to the lowest level, to 0 where standardized), gaussian (noise added on the scale
             of `Event.to_network`), or salt-and-pepper (entries put to the lowest or the highest level; discrete data only).
         amount: probability that an entry is changed, or the standard deviation of the Gaussian noise.
@@ -65,12 +66,21 @@ class DenoisingAutoencoder(AutoencoderModel):
         *,
         hidden: Sequence[int] = (500,),
         activation: str = "sigmoid",
+        code_activation: str = "",
         corruption: str = "masking",
         amount: float = 0.3,
         tied: bool = True,
         pretrain_steps: int = 0,
     ) -> None:
-        super().__init__(event, condition, hidden=hidden, activation=activation, tied=tied, pretrain_steps=pretrain_steps)
+        super().__init__(
+            event,
+            condition,
+            hidden=hidden,
+            activation=activation,
+            code_activation=code_activation,
+            tied=tied,
+            pretrain_steps=pretrain_steps,
+        )
         check_choice("corruption", corruption, CORRUPTIONS)
         if corruption == "salt-and-pepper" and not event.discrete:
             raise InvalidInput("salt-and-pepper needs a lowest and a highest level, got real data: use masking or gaussian")

@@ -11,6 +11,9 @@ from ancestral.layers.lasso import Codes
 from ancestral.layers.mlp import check_sizes
 from ancestral.models.base import Model
 
+EXACT = 1e-6
+"""Relative gap of codes that are not learned from: those of `measures`, and of `encode` where it solves for them."""
+
 
 class DictionaryModel(Model):
     r"""x ~ sum_k z_k d_k with few z_k other than 0, ||d_k|| <= 1: a subclass says which codes z are best for given atoms.
@@ -75,3 +78,8 @@ class DictionaryModel(Model):
 
     def groups_at(self, step: int) -> Sequence[str]:
         return ("dictionary",)
+
+
+def active(z: Tensor) -> Tensor:
+    """Return the number of entries other than 0 of each code, (batch,), as floats."""
+    return (z != 0).to(z.dtype).sum(1)

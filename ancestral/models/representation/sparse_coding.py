@@ -6,10 +6,7 @@ from torch import Tensor
 from ancestral.event import Event
 from ancestral.layers.lasso import Codes, lasso
 from ancestral.models.registry import register
-from ancestral.models.representation.dictionary import DictionaryModel
-
-EXACT = 1e-6
-"""Relative gap of the codes that `encode` and `measures` give."""
+from ancestral.models.representation.dictionary import EXACT, DictionaryModel, active
 
 
 @register("sparse-coding")
@@ -82,7 +79,7 @@ class SparseCoding(DictionaryModel):
         codes = self.solve(y, self.tolerance)
         error = self.error(y, codes.z).mean()
         size = self.penalty * codes.z.abs().sum(1).mean()
-        return {"loss": error + size, "error": error.detach(), "active": _active(codes.z).mean(), "gap": codes.gap.mean()}
+        return {"loss": error + size, "error": error.detach(), "active": active(codes.z).mean(), "gap": codes.gap.mean()}
 
     def measures(
         self, x: Tensor, condition: Tensor | None = None, *, generator: torch.Generator | None = None
@@ -92,8 +89,4 @@ class SparseCoding(DictionaryModel):
         codes = self.solve(y, EXACT)
         error = self.error(y, codes.z)
         objective = error + self.penalty * codes.z.abs().sum(1)
-        return {"objective": objective, "error": error, "active": _active(codes.z), "gap": codes.gap}
-
-
-def _active(z: Tensor) -> Tensor:
-    return (z != 0).to(z.dtype).sum(1)
+        return {"objective": objective, "error": error, "active": active(codes.z), "gap": codes.gap}

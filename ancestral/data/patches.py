@@ -103,10 +103,15 @@ def valued(patches: NDArray[Any], values: str) -> tuple[NDArray[Any], NDArray[np
     x -= x.mean((1, 2, 3), keepdims=True)
     variances = x.var((1, 2, 3))
     kept = variances > FLAT**2 * max(float(x.var()), 1e-24)
-    if values != "contrast":
-        return patches[kept], kept
+    return (contrasted(patches[kept]) if values == "contrast" else patches[kept]), kept
+
+
+def contrasted(patches: NDArray[Any]) -> NDArray[np.float32]:
+    """Return patches, (n, channels, size, size), each less its mean and divided by its deviation; flat ones are near 0."""
+    x = patches.astype(np.float32)
+    x -= x.mean((1, 2, 3), keepdims=True)
     steady = STEADY if patches.dtype == np.uint8 else STEADY / 255.0**2
-    return x[kept] / np.sqrt(variances[kept] + steady)[:, None, None, None], kept
+    return np.asarray(x / np.sqrt(x.var((1, 2, 3), keepdims=True) + steady), np.float32)
 
 
 def in_patches(

@@ -26,6 +26,7 @@ OTHERS = (
     "codecs",
     "loop_overhead",
     "sparse_coding",
+    "features",
     "outlier_pairs",
     "outliers",
 )

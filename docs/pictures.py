@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import yaml
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
@@ -313,6 +314,51 @@ def moons() -> None:
     print("docs/assets/models/mixture-vae-moons.png")
 
 
+def corruptions() -> None:
+    """Write the filters of denoising autoencoders whose input is masked by 0, 25 and 50 %, 36 of each."""
+    figure = Figure(figsize=(11, 4.1), layout="constrained")
+    for axes, amount in zip(figure.subplots(1, 3), (0.0, 0.25, 0.5), strict=True):
+        options = {"hidden": (200,), "amount": amount}
+        model = trained(
+            "denoising-autoencoder", Picture("mnist", options=options, training={"epochs": 6, "evaluate_every": 6})
+        )
+        axes.imshow(filter_grid(shown_filters(model, 36, 6), columns=6), cmap="gray")
+        axes.set_title(f"{amount:.0%} of the pixels masked")
+        axes.axis("off")
+    pictures.save_figure(figure, ASSETS / "denoising-filters.png")
+    print("docs/assets/denoising-filters.png")
+
+
+def faces_by_30_numbers() -> None:
+    """Write test faces, what an autoencoder and what PCA make of them from 30 numbers, and print their errors on test."""
+    from sklearn.decomposition import PCA
+
+    recipe = yaml.safe_load((ASSETS.parents[1] / "zoo" / "olivetti-autoencoder" / "recipe.yaml").read_text())
+    name = recipe["model"].pop("name")
+    data = load(recipe["data"]["name"])
+    model = trained(name, Picture("olivetti", options=recipe["model"], training={"epochs": None, **recipe["train"]}), data)
+    y = {
+        split: data.event.to_network(data.split(split).batch(torch.arange(len(part)))[0])
+        for split, part in data.splits.items()
+    }
+    flat = {split: value.flatten(1).double().numpy() for split, value in y.items()}
+    pca = PCA(30, svd_solver="full").fit(flat["train"])
+    test = y["test"].flatten(1)
+    with torch.no_grad():
+        made = {name: model.network.decode(model.network.encode(test)).double().numpy()}
+    made["PCA"] = pca.inverse_transform(pca.transform(flat["test"]))
+    # Of grey levels from 0 to 1: the network's scale is twice as wide.
+    errors = {who: np.square(0.5 * (values - flat["test"])).mean(1) for who, values in made.items()}
+    errors[f"PCA less {name}"] = errors["PCA"] - errors[name]
+    for who, values in errors.items():
+        print(f"{who}: {1e3 * values.mean():.3f} +- {1e3 * values.std(ddof=1) / len(values) ** 0.5:.3f} thousandths a pixel")
+    rows = [flat["test"], *made.values()]
+    shown = np.concatenate([row[:5].reshape(-1, *data.event.shape) for row in rows]).clip(-1.0, 1.0)
+    pixels = data.event.from_network(torch.from_numpy(shown))
+    pictures.save_image(pictures.image_grid(pixels, data.event, columns=5), ASSETS / "olivetti.png")
+    print(f"docs/assets/olivetti.png: {len(test)} test faces")
+
+
 FACES = "frey-gated-pixelcnn"
 """The model that completes faces."""
 COUNTED = 200
@@ -328,6 +374,8 @@ OTHERS = {
     "models/conv-s2s": functools.partial(attention, "conv-s2s"),
     "models/wavenet-gap": gaps,
     "models/mixture-vae-moons": moons,
+    "denoising-filters": corruptions,
+    "olivetti": faces_by_30_numbers,
 }
 """Pictures of more than one model, or of what is done with one."""
 

@@ -1,13 +1,16 @@
 """Gabor fits: parameters that are known, noise that must not fit, and what cannot be fitted."""
 
+import json
 import math
 
 import pytest
 import torch
 
+from ancestral.cli.main import main
 from ancestral.errors import InvalidInput, Unsupported
 from ancestral.event import Event
 from ancestral.models.registry import create
+from ancestral.models.store import save
 from ancestral.verbs.gabor import fit_gabors, gabors
 from tests.models.learning import generator
 
@@ -52,6 +55,19 @@ def test_a_filter_of_zeros_fits_nothing() -> None:
     found = fit_gabors(torch.zeros(1, 6, 6))
     assert found.count == 0
     assert math.isnan(found.table["frequency"][0])
+
+
+def test_the_command_counts(tmp_path, capsys) -> None:
+    model = create("sparse-coding", Event.real((1, 14, 14)), atoms=2)
+    with torch.no_grad():
+        model.atoms[0] = wave(6, 7, 30, 0.2, 2, 3, 40).flatten()
+    save(model, tmp_path / "model")
+    assert main(["gabor", str(tmp_path / "model"), "--bound", "0.9"]) == 0
+    assert "1 of 2 filters" in capsys.readouterr().out
+    assert main(["gabor", str(tmp_path / "model"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["fitted"] == 1
+    assert found["gabors"][0]["frequency"] == pytest.approx(0.2, abs=0.01)
 
 
 def test_what_cannot_be_fitted_is_a_sentence() -> None:

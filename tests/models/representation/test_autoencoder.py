@@ -108,6 +108,16 @@ def test_a_run_killed_while_a_layer_is_trained_alone_resumes_to_the_bit(tmp_path
         assert torch.equal(value, weights[1][name]), name
 
 
+@pytest.mark.parametrize("name", ["autoencoder", "denoising-autoencoder", "contractive-autoencoder", "psd"])
+def test_a_rate_that_diverges_is_a_sentence(name: str, tmp_path: Path) -> None:
+    x = of_few_directions(64)
+    data = Data("toy", Event.real((6,)), {"train": ArraySplit(x), "validation": ArraySplit(x)})
+    model = create_model(name, data.event, seed=0)
+    settings = {"steps": 20, "epochs": None, "batch_size": 16, "samples": 0, "loggers": ("csv",), "learning_rate": 1e38}
+    with pytest.raises(InvalidInput, match=r"training diverged.*lower --train.learning_rate"):
+        fit(model, data, tmp_path / "run", TrainConfig.for_model(type(model), **settings), progress=False)
+
+
 def test_bad_options_are_refused() -> None:
     event = Event.binary((4,))
     for options, match in (

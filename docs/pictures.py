@@ -318,7 +318,7 @@ def corruptions() -> None:
     """Write the filters of denoising autoencoders whose input is masked by 0, 25 and 50 %, 36 of each."""
     figure = Figure(figsize=(11, 4.1), layout="constrained")
     for axes, amount in zip(figure.subplots(1, 3), (0.0, 0.25, 0.5), strict=True):
-        options = {"hidden": (200,), "amount": amount}
+        options = {"hidden": (100,), "amount": amount}
         model = trained(
             "denoising-autoencoder", Picture("mnist", options=options, training={"epochs": 6, "evaluate_every": 6})
         )

@@ -66,7 +66,7 @@ class DictionaryModel(Model):
 
     def after_step(self, group: str) -> None:
         with torch.no_grad():
-            self.atoms /= self.atoms.norm(dim=1, keepdim=True).clamp(min=1.0)
+            self.atoms.div_(self.atoms.norm(dim=1, keepdim=True).clamp(min=1.0))
 
     def decode(self, code: Tensor, condition: Tensor | None = None) -> Tensor:
         self.check_condition(condition, len(code))

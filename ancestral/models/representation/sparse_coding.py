@@ -23,7 +23,7 @@ class SparseCoding(DictionaryModel):
         atoms: number of d_k; more than entries of x make the dictionary overcomplete.
         penalty: l, positive: the larger, the fewer z_k are other than 0.
         tolerance: duality gap at which codes are good enough to learn from, relative to the objective of z = 0; `encode`
-            and `measures` go to 1e-6.
+            and `measures` go to 1e-5.
 
     Raises:
         InvalidInput: if an option is out of range.

@@ -6,6 +6,7 @@ from sklearn.linear_model import Lasso
 
 from ancestral.errors import InvalidInput
 from ancestral.event import Event
+from ancestral.models.representation.dictionary import EXACT
 from ancestral.models.representation.psd import PSD
 from ancestral.models.representation.sparse_coding import SparseCoding
 from tests.models.learning import generator, learn, moved
@@ -49,7 +50,7 @@ def test_without_prediction_the_codes_are_those_of_sparse_coding() -> None:
     other = SparseCoding(Event.real((12,)), atoms=10, penalty=0.4)
     with torch.no_grad():
         other.atoms.copy_(model.atoms)
-    torch.testing.assert_close(model.solve(x, 1e-6).z, other.encode(x))
+    torch.testing.assert_close(model.solve(x, EXACT).z, other.encode(x))
 
 
 @pytest.mark.parametrize("encoder", ["shrink", "tanh"])

@@ -18,9 +18,9 @@ from benchmarks.harness import Measure, Table
 
 OUT = Path(__file__).resolve().parent / "out"
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
-ELSEWHERE = {"outlier_pairs": "outliers.md", "outliers": "outliers.md"}
+ELSEWHERE = {"outlier_pairs": "outliers.md", "outliers": "outliers.md", "features": "representations.md"}
 """Pages of the tables in which nothing is timed."""
-PACKAGES = ("ancestral", "torch", "lightning", "zuko", "nflows", "normflows", "pythae", "transformers", "pyod")
+PACKAGES = ("ancestral", "torch", "lightning", "zuko", "nflows", "normflows", "pythae", "transformers", "pyod", "scikit-learn")
 OURS, BARE = "ancestral", "bare loop"
 COMPARED = ("train", "score", "sample")
 """Measures that have a column of ratios."""

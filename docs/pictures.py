@@ -18,7 +18,9 @@ from typing import Any
 
 import numpy as np
 import torch
+import yaml
 from matplotlib.figure import Figure
+from PIL import Image
 from torch import Tensor
 
 import ancestral
@@ -26,6 +28,7 @@ from ancestral import zoo
 from ancestral.data import ArraySplit, Data, load
 from ancestral.event import Event
 from ancestral.models.base import Model
+from ancestral.models.representation.psd import PSD
 from ancestral.training import TrainConfig, create_model, fit
 from ancestral.verbs import pictures
 from ancestral.verbs.completion_files import save
@@ -44,9 +47,11 @@ class Picture:
         zoo: the trained model to use; None to train one.
         options: the model's options.
         training: training settings.
-        shows: samples, or reconstructions (test data, corrupted data, and what the model makes of them).
+        shows: samples, reconstructions (test data, and what the model makes of them), repairs (the same of corrupted
+            data), or filters (the largest weights of the first layer).
         condition: what the data are conditioned on.
-        count: samples that are drawn.
+        count: samples or filters that are drawn.
+        loading: further options of the data.
     """
 
     data: str
@@ -56,6 +61,7 @@ class Picture:
     shows: str = "samples"
     condition: str | None = None
     count: int = 60
+    loading: dict[str, Any] = field(default_factory=dict)
 
 
 PICTURES = {
@@ -84,7 +90,27 @@ PICTURES = {
     "spline-flow": Picture("uci/power-plant", options={"hidden": (64, 64), "layers": 4}, training={"epochs": 15}, count=500),
     "gan": Picture("mnist", training={"epochs": 8}, condition="label"),
     "rbm": Picture("binarized-mnist", options={"persistent": True}, training={"epochs": 8}),
-    "denoising-autoencoder": Picture("mnist", training={"epochs": 6}, shows="reconstructions"),
+    "autoencoder": Picture("mnist", options={"hidden": (200, 30)}, training={"epochs": 4}, shows="reconstructions"),
+    "denoising-autoencoder": Picture("mnist", training={"epochs": 6}, shows="repairs"),
+    "contractive-autoencoder": Picture(
+        "mnist", options={"hidden": (100,), "contraction": 1.0}, training={"epochs": 4}, shows="filters", count=36
+    ),
+    "psd": Picture(
+        "natural-patches",
+        options={"atoms": 200, "penalty": 1.2},
+        training={"steps": 1500, "epochs": None, "evaluate_limit": 500},
+        shows="filters",
+        count=80,
+        loading={"patches": 12},
+    ),
+    "sparse-coding": Picture(
+        "natural-patches",
+        options={"atoms": 200, "penalty": 1.2},
+        training={"steps": 1500, "epochs": None, "evaluate_limit": 500},
+        shows="filters",
+        count=200,
+        loading={"patches": 12},
+    ),
 }
 
 
@@ -92,7 +118,7 @@ def trained(name: str, picture: Picture, data: Data | None = None) -> Any:
     """Return the zoo's model, or one trained here, on given data where there are some."""
     if picture.zoo is not None:
         return ancestral.load(picture.zoo)
-    data = data or load(picture.data, condition=picture.condition)
+    data = data or load(picture.data, condition=picture.condition, **picture.loading)
     model = create_model(name, data.event, data.condition, **picture.options)
     config = TrainConfig.for_model(type(model), **{**picture.training, "samples": 0})
     with tempfile.TemporaryDirectory() as folder:
@@ -108,6 +134,9 @@ def draw(name: str, picture: Picture) -> None:
         n = picture.count
         x = model.sample(n, pictures.example_conditions(model.condition, n), generator=generator)
         pictures.samples(model.event, x, path)
+    elif picture.shows == "filters":
+        columns = 20 if picture.count > 40 else 18
+        pictures.save_image(filter_grid(shown_filters(model, picture.count, columns), columns), path)
     else:
         x = reconstructions(model, picture, generator)
         pictures.save_image(pictures.image_grid(x, model.event, columns=10), path)
@@ -115,12 +144,31 @@ def draw(name: str, picture: Picture) -> None:
 
 
 def reconstructions(model: Model, picture: Picture, generator: torch.Generator) -> Tensor:
-    """Return rows of test data, of their corrupted copies, and of the reconstructions of those."""
+    """Return rows of test data, of their corrupted copies where these are shown, and of reconstructions."""
     x, _ = load(picture.data).split("test").batch(torch.arange(10))
+    if picture.shows == "reconstructions":
+        with torch.no_grad():
+            return torch.cat((x, model.decode(model.encode(x))))
     flip = torch.rand(x.shape, generator=generator) < 0.3
     corrupted = torch.where(flip, torch.zeros_like(x), x)
     with torch.no_grad():
         return torch.cat((x, corrupted, model.decode(model.encode(corrupted))))
+
+
+def shown_filters(model: Any, count: int, columns: int) -> Tensor:
+    """Return the largest filters of a model, or rows of atoms in turn with rows of the weights of an encoder for them."""
+    filters: Tensor = model.filters()
+    if not isinstance(model, PSD):
+        return filters[filters.flatten(1).norm(dim=1).argsort(descending=True)[:count]]
+    weights = model.predictor.weight.detach().view_as(filters)
+    pairs = zip(filters[: count // 2].split(columns), weights[: count // 2].split(columns), strict=True)
+    return torch.cat([row for pair in pairs for row in pair])
+
+
+def filter_grid(filters: Tensor, columns: int) -> Image.Image:
+    """Return filters, (n, channel, height, width), as one picture: 0 is gray, and each is as bright as can be."""
+    x = filters / filters.flatten(1).abs().amax(1).clamp(min=1e-12).view(-1, 1, 1, 1)
+    return pictures.image_grid(x, Event.real(tuple(x.shape[1:])), columns=columns)
 
 
 def readme() -> None:
@@ -266,6 +314,54 @@ def moons() -> None:
     print("docs/assets/models/mixture-vae-moons.png")
 
 
+def corruptions() -> None:
+    """Write the filters of denoising autoencoders whose input is masked by 0, 25 and 50 %, 36 of each."""
+    figure = Figure(figsize=(11, 4.1), layout="constrained")
+    for axes, amount in zip(figure.subplots(1, 3), (0.0, 0.25, 0.5), strict=True):
+        options = {"hidden": (100,), "amount": amount}
+        model = trained(
+            "denoising-autoencoder", Picture("mnist", options=options, training={"epochs": 6, "evaluate_every": 6})
+        )
+        axes.imshow(filter_grid(shown_filters(model, 36, 6), columns=6), cmap="gray")
+        axes.set_title(f"{amount:.0%} of the pixels masked")
+        axes.axis("off")
+    path = ASSETS / "denoising-filters.png"
+    pictures.save_figure(figure, path)
+    # Noise in filters does not compress: half the size, and few levels of gray, do for what there is to see.
+    Image.open(path).convert("L").reduce(2).quantize(16).save(path, optimize=True)
+    print("docs/assets/denoising-filters.png")
+
+
+def faces_by_30_numbers() -> None:
+    """Write test faces, what an autoencoder and what PCA make of them from 30 numbers, and print their errors on test."""
+    from sklearn.decomposition import PCA
+
+    recipe = yaml.safe_load((ASSETS.parents[1] / "zoo" / "olivetti-autoencoder" / "recipe.yaml").read_text())
+    name = recipe["model"].pop("name")
+    data = load(recipe["data"]["name"])
+    model = trained(name, Picture("olivetti", options=recipe["model"], training={"epochs": None, **recipe["train"]}), data)
+    y = {
+        split: data.event.to_network(data.split(split).batch(torch.arange(len(part)))[0])
+        for split, part in data.splits.items()
+    }
+    flat = {split: value.flatten(1).double().numpy() for split, value in y.items()}
+    pca = PCA(30, svd_solver="full").fit(flat["train"])
+    test = y["test"].flatten(1)
+    with torch.no_grad():
+        made = {name: model.network.decode(model.network.encode(test)).double().numpy()}
+    made["PCA"] = pca.inverse_transform(pca.transform(flat["test"]))
+    # Of grey levels from 0 to 1: the network's scale is twice as wide.
+    errors = {who: np.square(0.5 * (values - flat["test"])).mean(1) for who, values in made.items()}
+    errors[f"PCA less {name}"] = errors["PCA"] - errors[name]
+    for who, values in errors.items():
+        print(f"{who}: {1e3 * values.mean():.3f} +- {1e3 * values.std(ddof=1) / len(values) ** 0.5:.3f} thousandths a pixel")
+    rows = [flat["test"], *made.values()]
+    shown = np.concatenate([row[:5].reshape(-1, *data.event.shape) for row in rows]).clip(-1.0, 1.0)
+    pixels = data.event.from_network(torch.from_numpy(shown))
+    pictures.save_image(pictures.image_grid(pixels, data.event, columns=5), ASSETS / "olivetti.png")
+    print(f"docs/assets/olivetti.png: {len(test)} test faces")
+
+
 FACES = "frey-gated-pixelcnn"
 """The model that completes faces."""
 COUNTED = 200
@@ -281,6 +377,8 @@ OTHERS = {
     "models/conv-s2s": functools.partial(attention, "conv-s2s"),
     "models/wavenet-gap": gaps,
     "models/mixture-vae-moons": moons,
+    "denoising-filters": corruptions,
+    "olivetti": faces_by_30_numbers,
 }
 """Pictures of more than one model, or of what is done with one."""
 

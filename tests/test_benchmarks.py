@@ -88,6 +88,13 @@ def test_codecs_print_measurements(real_data):
         assert all(float(row[1]) > 0 for row in table["rows"])
 
 
+def test_sparse_coding_prints_measurements(real_data):
+    (table,) = run("sparse_coding")["tables"]
+    assert [row[0] for row in table["rows"]] == ["scikit-learn, cd", "scikit-learn, lars"]
+    assert all(float(row[2]) > 0 and float(row[3]) > 0 for row in table["rows"])
+    assert float(table["rows"][0][6]) <= float(table["rows"][0][3])  # at least as good as what it is compared with
+
+
 def test_outliers_print_measurements():
     (table,) = run("outliers")["tables"]
     by_name = {row[0]: row for row in table["rows"]}

@@ -34,6 +34,7 @@ COMMANDS = {
     "ais": ("ancestral.cli.ais", "likelihood of a decoder, by annealed importance sampling"),
     "neighbours": ("ancestral.cli.neighbours", "samples beside the training data nearest to them"),
     "parzen": ("ancestral.cli.parzen", "Parzen window estimate, which ranks models wrongly; for old figures alone"),
+    "gabor": ("ancestral.cli.gabor", "how many filters are Gabor functions"),
     "compare": ("ancestral.cli.compare", "several models on one split, paired example by example"),
     "vocode": ("ancestral.cli.vocode", "draw sounds from the log-mel spectra of recordings, and compare their spectra"),
     "recognise": ("ancestral.cli.recognise", "whether a classifier of recordings tells what drawn sounds were drawn for"),

@@ -15,9 +15,9 @@ from ancestral.cli.parsing import (
     print_json,
     print_table,
 )
-from ancestral.verbs.inputs import open_data, open_model
+from ancestral.verbs.inputs import open_model
 from ancestral.verbs.pictures import save_figure
-from ancestral.verbs.probe import probe, probe_plot
+from ancestral.verbs.probe import open_labelled, probe, probe_plot
 
 DESCRIPTION = """Say how often logistic regression on the codes of few labelled data is right, beside the same on the data
 themselves and on their principal components.
@@ -42,7 +42,7 @@ def run(argv: Sequence[str]) -> int:
     name, options = named_data(config)
     if subject.model.condition is None:
         options.setdefault("condition", config.get("by", "label"))
-    data = open_data(name, subject, options)
+    data = open_labelled(name, subject, options)
     beside = [open_model(name, config.get("device", "auto")) for name in config.get("beside") or ()]
     found = probe(subject, data, beside=beside, **arguments(config, probe, skip=("beside",)))
     if config.get("output"):

@@ -13,6 +13,7 @@ from ancestral.data.arrays import chunks, describe
 from ancestral.data.base import ArraySplit, Data, Split, Subset, Transform
 from ancestral.data.conditions import condition_of
 from ancestral.data.material import Material, Options, refuse_unused
+from ancestral.data.patches import in_patches
 from ancestral.data.strokes import fitted_drawings, undo_rounding
 from ancestral.data.values import values_of
 from ancestral.errors import InvalidInput
@@ -33,6 +34,8 @@ def assemble(name: str, material: Material, options: Options) -> Data:
         InvalidInput: if a split is empty, if an option does not fit the data, or if a value is outside the support.
     """
     what = material.what
+    if (options.patches or options.patch_values) and not material.cut:
+        material = _cut(material, options)
     refuse_unused(what, options, material.takes)
     for split, array in material.x.items():
         if len(array) == 0:
@@ -96,6 +99,17 @@ def assemble(name: str, material: Material, options: Options) -> Data:
         "options": options.given(),
     }
     return Data(name, event, splits, condition, _about(material, event, record), record)
+
+
+def _cut(material: Material, options: Options) -> Material:
+    """Return patches of images, or raise if the material is none."""
+    for x in material.x.values():
+        if x.ndim != 4 or material.event is not None or x.shape[1] not in (1, 3):
+            raise InvalidInput(
+                f"patches are cut from images (channel, height, width), {material.what} has data of shape {x.shape[1:]}: leave"
+                " patches= and patch_values= out"
+            )
+    return in_patches(material, {split: list(x) for split, x in material.x.items()}, options)
 
 
 class _Conditioned(Subset):

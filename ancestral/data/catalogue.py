@@ -11,11 +11,13 @@ from ancestral.data.readers import (
     file,
     mixture,
     multi30k,
+    natural_patches,
     penn_treebank,
     pictures,
     shapes,
     spoken_digits,
     stacked_mnist,
+    texture_patches,
     tinyshakespeare,
 )
 
@@ -182,6 +184,22 @@ KNOWN: tuple[Known, ...] = (
         "1x64x64 256 levels",
         pictures(),
         ("yale_faces/train.parquet",),
+    ),
+    Known(
+        "natural-patches",
+        "patches of 13 photographs (BSDS500), gray, whitened unless patch_values= says otherwise; validation is of one"
+        " photograph of train, test of three others",
+        "1x16x16 real",
+        natural_patches,
+        ("bsds500_sample/train.parquet", "bsds500_sample/test.parquet"),
+    ),
+    Known(
+        "texture-patches",
+        "patches of 9 textures, gray, of one contrast; train is of the upper half of each, validation and test of the quarters"
+        " below it; condition: label",
+        "1x16x16 real",
+        texture_patches,
+        ("textures/train.parquet",),
     ),
     _density("nltcs", 16, "NLTCS, disability survey"),
     _density("msnbc", 17, "MSNBC, page categories visited"),

@@ -19,7 +19,9 @@ ANY_SOURCE = {
     "condition", "validation", "test", "seed", "limit", "event", "binarize", "levels", "standardize", "memory",
 }  # fmt: skip
 """Options that every source but a text takes."""
-IMAGE_OPTIONS = {"gray", "size", "image"}
+PATCH_OPTIONS = {"patches", "patch_values"}
+"""Options that images take besides, of files or of arrays."""
+IMAGE_OPTIONS = {"gray", "size", "image"} | PATCH_OPTIONS
 """Options that image files take besides."""
 STREAM_OPTIONS = {"stream", "buffer"}
 """Options that sources of rows take besides."""
@@ -65,6 +67,8 @@ class Options:
     crop: bool = False
     audio: str | None = None
     languages: str | None = None
+    patches: int | None = None
+    patch_values: str | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.event, dict):
@@ -73,7 +77,7 @@ class Options:
             share = getattr(self, name)
             if share is not None and (share < 0 or (share >= 1 and share != int(share))):
                 raise InvalidInput(f"{name}= takes a fraction below 1 or a number of data, got {share}")
-        for name in ("limit", "buffer", "length", "vocabulary", "rate"):
+        for name in ("limit", "buffer", "length", "vocabulary", "rate", "patches"):
             count = getattr(self, name)
             if count is not None and count < 1:
                 raise InvalidInput(f"{name}= takes a positive number, got {count}")
@@ -131,6 +135,7 @@ class Material:
         steps: what was done to the values while reading, in words.
         invert: exchange low and high values (omniglot's black ink on white paper).
         event: what a datum is, where the source knows; then none can be asked for.
+        cut: whether the data are patches already.
         rounded: whether offsets of drawings were rounded to whole numbers, which reading them undoes.
         about: one line: what it is.
         record: JSON-able facts: where it came from.
@@ -150,6 +155,7 @@ class Material:
     steps: list[str] = field(default_factory=list)
     invert: bool = False
     event: Event | None = None
+    cut: bool = False
     rounded: bool = False
     about: str = ""
     record: dict[str, Any] = field(default_factory=dict)

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ancestral.data.audio import Sound
-from ancestral.data.columnar import from_rows
+from ancestral.data.columnar import Rows, from_rows
 from ancestral.data.files import parquet_rows, read_path, root
 from ancestral.data.hub import hub_rows
+from ancestral.data.images import ImageDecoder, ImageFormat
 from ancestral.data.material import Columns, Material, Options
 from ancestral.data.mixtures import MIXTURES, SEED, draw_mixture
 from ancestral.data.mnist_scenes import (
@@ -25,6 +26,7 @@ from ancestral.data.mnist_scenes import (
     stack_digits,
 )
 from ancestral.data.pairs import LANGUAGES, Pairs, pairs_of_rows
+from ancestral.data.patches import in_patches
 from ancestral.data.shapes import FACTORS, render_shapes
 from ancestral.data.text_files import Span, Text, read_text, text_of_rows
 from ancestral.errors import InvalidInput
@@ -256,3 +258,45 @@ def multi30k(known: Known, options: Options) -> Pairs:
     """Return descriptions of images in English and German, aligned; from English into German where nothing is asked for."""
     rows = parquet_rows({path.stem: [path] for path in known.paths}, known.name)
     return pairs_of_rows(rows, options.languages or LANGUAGES)
+
+
+NATURAL = {"train": 50_000, "validation": 5_000, "test": 5_000}
+"""Patches of natural images in each split."""
+TEXTURES = {"train": 9_000, "validation": 900, "test": 1_800}
+"""Patches of textures in each split."""
+
+
+def natural_patches(known: Known, options: Options) -> Material:
+    """Return patches of photographs, whitened unless it is said otherwise; those of the last one of train are validation."""
+    rows = parquet_rows({path.stem: [path] for path in known.paths}, known.name)
+    images = {split: _gray_images(rows, split) for split in rows.splits}
+    images = {"train": images["train"][:-1], "validation": images["train"][-1:], "test": images["test"]}
+    material = Material(known.name, {}, levels=256, record=rows.record)
+    return in_patches(material, images, options, size=16, values="whitened", counts=NATURAL)
+
+
+def texture_patches(known: Known, options: Options) -> Material:
+    """Return patches of textures with their contrast made equal: of the upper half, and of the two quarters below it."""
+    rows = parquet_rows({path.stem: [path] for path in known.paths}, known.name)
+    (split,) = rows.splits
+    whole, names = _gray_images(rows, split), list(rows.cells(split, "name"))
+    cuts = {"train": (0.0, 0.5), "validation": (0.5, 0.75), "test": (0.75, 1.0)}
+    images = {
+        part: [x[:, round(above * x.shape[1]) : round(below * x.shape[1])] for x in whole]
+        for part, (above, below) in cuts.items()
+    }
+
+    def column(name: str) -> Columns:
+        if name not in ("label", "name"):
+            raise InvalidInput(f"{known.name} has no column {name!r} for condition=. It has: label")
+        return dict.fromkeys(cuts, np.arange(len(names))), names
+
+    material = Material(known.name, {}, column=column, levels=256, record=rows.record)
+    return in_patches(material, images, options, size=16, values="contrast", counts=TEXTURES)
+
+
+def _gray_images(rows: Rows, split: str) -> list[NDArray[np.uint8]]:
+    """Return the images of a split, gray, each of its own size, (1, height, width)."""
+    return [
+        ImageDecoder(ImageFormat(gray=True))([cell], [f"image {i}"])[0] for i, cell in enumerate(rows.cells(split, "image"))
+    ]

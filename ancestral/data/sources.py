@@ -53,6 +53,8 @@ def load(
     crop: bool = False,
     audio: str | None = None,
     languages: str | None = None,
+    patches: int | None = None,
+    patch_values: str | None = None,
 ) -> Data:
     """Return a data set: its event, its splits, and a record with which it can be loaded again.
 
@@ -107,6 +109,10 @@ def load(
         languages: translations: from and into which language, such as "en-de": the suffixes of two text files with aligned
             lines (`load("my/corpus", languages="en-de")` reads my/corpus.en and my/corpus.de, or my/corpus/train.en and so
             on), or two columns. A datum is a translation, its condition the sentence.
+        patches: images: square patches of so many pixels a side, cut at random places with `seed`, are the data: 20,000 from
+            train, 2,000 from other splits. Those of one value are left out, and counted in the record.
+        patch_values: "pixels" (where None), "contrast" (each less its mean and divided by its deviation), or "whitened" (of
+            images whose amplitudes, which fall as 1 / frequency, were made flat).
 
     Returns:
         The data set.
@@ -121,6 +127,7 @@ def load(
     options = Options(
         condition, validation, test, seed, limit, event, binarize, levels, gray, size, image, columns, continuous, standardize,
         subset, revision, stream, buffer, memory, level, length, vocabulary, words, text, rate, mono, crop, audio, languages,
+        patches, patch_values,
     )  # fmt: skip
     if isinstance(source, Path):
         source = str(source)

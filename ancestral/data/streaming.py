@@ -13,7 +13,7 @@ from ancestral.data.assemble import check, fitted
 from ancestral.data.base import ArraySplit, Data, Split
 from ancestral.data.columnar import Rows
 from ancestral.data.images import ImageDecoder, ImageFormat
-from ancestral.data.material import IMAGE_OPTIONS, SPLIT_NAMES, Options, refuse_unused
+from ancestral.data.material import IMAGE_OPTIONS, PATCH_OPTIONS, SPLIT_NAMES, Options, refuse_unused
 from ancestral.data.stream import Row, StreamSplit
 from ancestral.data.values import values_of
 from ancestral.errors import InvalidInput
@@ -38,7 +38,7 @@ def stream_rows(name: str, rows: Rows, options: Options) -> Data:
         InvalidInput: if the stream is too short, or a condition's classes are not known beforehand.
     """
     reader = _Reader(rows, options)
-    refuse_unused(rows.what, options, rows.takes | (IMAGE_OPTIONS if reader.image else {"columns"}))
+    refuse_unused(rows.what, options, rows.takes | (IMAGE_OPTIONS - PATCH_OPTIONS if reader.image else {"columns"}))
     sources = {SPLIT_NAMES.get(key.lower(), key): dataset for key, dataset in rows.splits.items()}
     if "train" not in sources:
         raise InvalidInput(f"{rows.what} has no split named train, but {', '.join(sources)}: name one so")

@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ancestral.data import Data
+from ancestral.data import Data, load
 from ancestral.errors import InvalidInput
 from ancestral.verbs.codes import encoded, first_labelled
 from ancestral.verbs.inputs import Named, Subject, check_counts, check_fit, open_data, open_model
+from ancestral.verbs.patch_features import pooled_codes, sees_patches
 
 if TYPE_CHECKING:
     import pandas
@@ -58,6 +59,8 @@ def probe(
     components: int | None = None,
     repeats: int = 3,
     limit: int | None = None,
+    stride: int = 4,
+    pools: int = 2,
     seed: int = 0,
 ) -> Probe:
     """Train logistic regression on the codes of few labelled data, on the data themselves and on their principal components.
@@ -65,6 +68,9 @@ def probe(
     Features are standardized by their mean and deviation over the labelled data. The components are of all data that could
     have labels, which the model was trained on, too, without labels. Each number of labels is drawn `repeats` times, evenly
     over the classes as far as it goes, and the same draws serve all features; all the labels there are are drawn once.
+
+    A model of patches smaller than the images serves as well: it encodes each place, and its codes are averaged over parts of
+    the image, the two signs apart.
 
     Args:
         model: an unconditional model with `encode`, or its zoo name, run directory or hub repository.
@@ -77,6 +83,8 @@ def probe(
         components: principal components; as many as the first model's code has entries where None.
         repeats: draws of the labels.
         limit: data used, the first ones of each split; all where None.
+        stride: models of patches: pixels from one place of an image to the next.
+        pools: models of patches: parts of the height, and of the width, over which codes are averaged; 2 are quadrants.
         seed: seed of the draws.
 
     Raises:
@@ -91,16 +99,17 @@ def probe(
     import pandas
     from sklearn.decomposition import PCA
 
-    check_counts(repeats=repeats, limit=limit, components=components)
+    check_counts(repeats=repeats, limit=limit, components=components, stride=stride, pools=pools)
     subjects = [_coder(each) for each in (model, *beside)]
     names = ["data", "PCA", *(subject.name for subject in subjects)]
     if len(set(names)) < len(names):
         raise InvalidInput(f"features are told apart by name, got {', '.join(names)}: name each model once")
     if split in labelled or not labelled:
         raise InvalidInput(f"labelled data are of {list(labelled)}, expected splits other than {split!r}, which is held out")
-    data = open_data(data, subjects[0], {"condition": by})
+    data = open_labelled(data, subjects[0], {"condition": by})
     for subject in subjects[1:]:
-        check_fit(subject, data)
+        if not sees_patches(subject, data.event):
+            check_fit(subject, data)
     if data.condition is None or data.condition.levels is None or data.condition.shape != ():
         raise InvalidInput(
             f"a probe is of data with one label each, {data.name} has {data.condition or 'none'}: name a column"
@@ -112,7 +121,7 @@ def probe(
             f"labels are {list(labels)}, expected numbers from 2 to {len(x)}, the data of {', '.join(labelled)}"
         )
     plain, of_others = (v.flatten(1).double().numpy() for v in (x, others))
-    codes = [[encoded(subject.model, v, None).double().numpy() for v in (x, others)] for subject in subjects]
+    codes = [_codes(subject, (x, others), data, stride, pools) for subject in subjects]
     with np.errstate(invalid="ignore"):  # shares of the variance, where there is none
         wanted = components or codes[0][0].shape[1]
         principal = PCA(min(wanted, *plain.shape), random_state=seed).fit(plain)
@@ -143,6 +152,40 @@ def probe_plot(found: Probe) -> "Figure":
     axes.legend()
     axes.grid(alpha=0.3)
     return figure
+
+
+def open_labelled(data: Data | str | None, subject: Subject, options: dict[str, Any]) -> Data:
+    """Return data for a probe: of the model's own event, or images for a model of patches of them.
+
+    Args:
+        data: the data, their name or path; what the model was trained on where None.
+        subject: the model.
+        options: how to load them.
+
+    Raises:
+        InvalidInput: if there are no such data, or the model is for others.
+    """
+    # The options of a model's own patches are not those of the images that are named.
+    if isinstance(data, str) and subject.model.event.is_image and "patches" in subject.options:
+        data = load(data, **options)
+    if isinstance(data, Data) and sees_patches(subject, data.event):
+        return data
+    try:
+        return open_data(data, subject, options)
+    except InvalidInput:
+        images = load(data, **options) if isinstance(data, str) and subject.model.event.is_image else None
+        if images is None or not sees_patches(subject, images.event):
+            raise
+        return images
+
+
+def _codes(subject: Subject, parts: Sequence[torch.Tensor], data: Data, stride: int, pools: int) -> list[NDArray[np.float64]]:
+    """Return the features of labelled and of held-out data, (n, features) each."""
+    if not sees_patches(subject, data.event):
+        return [encoded(subject.model, x, None).double().numpy() for x in parts]
+    labelled, *others = (pooled_codes(subject, x, stride, pools).double().numpy() for x in parts)
+    used = labelled.std(0) > 0  # a model whose codes have one sign leaves the other's places empty
+    return [z[:, used] for z in (labelled, *others)]
 
 
 def _coder(model: Named) -> Subject:

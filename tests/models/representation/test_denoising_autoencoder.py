@@ -81,7 +81,7 @@ def test_undoes_the_corruption_of_patterns() -> None:
 def test_error_of_binary_data_is_the_cross_entropy() -> None:
     model = DenoisingAutoencoder(Event.binary((6,)), hidden=(3,), amount=0.0).double()
     x = torch.randint(0, 2, (4, 6))
-    p = torch.sigmoid(torch.nn.functional.linear(model.encode(x), model.encoder[0].weight.T, model.biases[0]))
+    p = torch.sigmoid(torch.nn.functional.linear(model.encode(x), model.network.layers[0].weight.T, model.network.biases[0]))
     expected = -torch.where(x == 1, p.log(), (1.0 - p).log()).sum(1)
     torch.testing.assert_close(model.measures(x)["reconstruction"], expected)
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ancestral.verbs.latents import arithmetic, interpolate, manifold, reconstruct, traverse
     from ancestral.verbs.maps import score_map
     from ancestral.verbs.outliers import Outliers, outliers
+    from ancestral.verbs.partition import Partition, partition
     from ancestral.verbs.probe import Probe, probe
     from ancestral.verbs.sample import sample
     from ancestral.verbs.score import score
@@ -45,6 +46,7 @@ __all__ = [
     "Likelihood",
     "Model",
     "Outliers",
+    "Partition",
     "Probe",
     "Restored",
     "Run",
@@ -65,6 +67,7 @@ __all__ = [
     "load",
     "manifold",
     "outliers",
+    "partition",
     "probe",
     "reconstruct",
     "resume",
@@ -88,6 +91,7 @@ _HOMES = {
     "Likelihood": "ancestral.likelihood",
     "Model": "ancestral.models.base",
     "Outliers": "ancestral.verbs.outliers",
+    "Partition": "ancestral.verbs.partition",
     "Probe": "ancestral.verbs.probe",
     "Restored": "ancestral.verbs.decompress",
     "Run": "ancestral.training",
@@ -106,6 +110,7 @@ _HOMES = {
     "load": "ancestral.zoo",
     "manifold": "ancestral.verbs.latents",
     "outliers": "ancestral.verbs.outliers",
+    "partition": "ancestral.verbs.partition",
     "probe": "ancestral.verbs.probe",
     "reconstruct": "ancestral.verbs.latents",
     "resume": "ancestral.training",

@@ -5,30 +5,27 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ancestral.distributions import Bernoulli
-from ancestral.errors import Unsupported
 from ancestral.event import Event
 from ancestral.layers.mlp import check_sizes
-from ancestral.likelihood import EXACT, NONE, Likelihood
-from ancestral.models.base import Model
+from ancestral.likelihood import Likelihood
+from ancestral.models.energy.annealing import AnnealingPath, BipartitePath
+from ancestral.models.energy.base import MAX_ENUMERATED, EnergyModel, enumerated, log_odds
 from ancestral.models.registry import register
 
-MAX_ENUMERATED = 20
-"""Units of the smaller layer up to which log Z is summed over all of its states."""
-_CHUNK = 2**22
-"""Activations held at once when states are enumerated."""
 _FLIPS = 10
 """Entries of each datum whose conditionals `RBM.measures` computes."""
 
 
 @register("rbm")
-class RBM(Model):
+class RBM(EnergyModel):
     r"""p(v) = exp(-F(v)) / Z, F(v) = -b'v - sum_j log(1 + exp(c_j + v'W_j)), Z = sum_v exp(-F(v)).
 
     Contrastive divergence descends mean F(data) - mean F(v_k), where v_k is k steps of Gibbs sampling away: from the
     data (CD-k), or from chains that are kept from one update to the next (persistent, PCD-k).
 
     Z is a sum over all states of a layer. With at most 20 visible or 20 hidden units it is computed and `log_prob` is
-    exact; otherwise the model has no likelihood, and validation minimises the pseudo-likelihood (see `measures`).
+    exact; otherwise `log_prob` is an estimate once log Z has been estimated (`ancestral partition`), and the model has no
+    likelihood before. Validation minimises the pseudo-likelihood (see `measures`).
 
     Args:
         event: a binary event.
@@ -55,13 +52,14 @@ class RBM(Model):
     1.0
     """
 
-    family = "energy"
     summary = "energy over binary data with a layer of hidden units, trained by contrastive divergence"
     reference = "Hinton 2002"
     takes = ("binary",)
     conditional = False
     monitor = "pseudo_nats"
-    likelihood = Likelihood("none", note=f"exact with at most {MAX_ENUMERATED} hidden or visible units")
+    likelihood = Likelihood(
+        "none", note=f"exact with at most {MAX_ENUMERATED} hidden or visible units, an estimate once log Z is estimated"
+    )
     training_defaults = {"learning_rate": 1e-3, "batch_size": 100}
     examples = (
         {"event": Event.binary((5,)), "hidden": 4, "gibbs_steps": 20},
@@ -85,14 +83,13 @@ class RBM(Model):
         for what, size in {"hidden": hidden, "cd_steps": cd_steps, "chains": chains, "gibbs_steps": gibbs_steps}.items():
             check_sizes(what, (size,))
         self.hidden, self.cd_steps, self.persistent, self.gibbs_steps = hidden, cd_steps, persistent, gibbs_steps
-        self.likelihood = EXACT if min(event.numel, hidden) <= MAX_ENUMERATED else NONE
-        self._known: tuple[tuple[Tensor, ...], Tensor] | None = None
         self.weight = nn.Parameter(0.01 * torch.randn(hidden, event.numel))
         self.visible_bias = nn.Parameter(torch.zeros(event.numel))
         self.hidden_bias = nn.Parameter(torch.zeros(hidden))
         if persistent:
             # Saved with the weights: a resumed run goes on with its chains, and samples start from them.
             self.register_buffer("chain", torch.randint(0, 2, (chains, event.numel), dtype=torch.uint8))
+        self.update_likelihood()
 
     # The energy and its conditionals
 
@@ -121,39 +118,21 @@ class RBM(Model):
             v = Bernoulli(self._visible_logits(h)).draw(generator)  # (b, d)
         return v
 
-    def log_partition(self) -> Tensor:
-        """Return log Z, nats, as a sum over the states of the smaller layer.
+    # Log Z
 
-        Raises:
-            Unsupported: if both layers have more than 20 units.
-        """
-        if self.likelihood.kind == "none":
-            raise Unsupported(
-                f"the partition function of this rbm ({self.event.numel} visible and {self.hidden} hidden units) is unknown:"
-                f" log_prob sums over all states of a layer of at most {MAX_ENUMERATED}; use measures, free_energy for"
-                " differences, or estimate log Z by annealed importance sampling"
-            )
-        parameters = (self.weight, self.visible_bias, self.hidden_bias)
-        if not torch.is_grad_enabled() and self._known is not None:
-            known, log_z = self._known
-            # Compared by value: whatever changed the weights, a stale log Z is never used.
-            if all(_identical(a, b) for a, b in zip(parameters, known, strict=True)):
-                return log_z
-        # Summing the other layer out of a state s of this one leaves exp(own's) prod(1 + exp(other + s W)).
-        own, other, weight = self.visible_bias, self.hidden_bias, self.weight.T
-        if self.hidden < self.event.numel:
-            own, other, weight = other, own, self.weight
-        n = len(own)
-        step = max(1, min(2**n, _CHUNK // len(other)))
-        bits = torch.arange(n, device=self.device)
-        parts = []
-        for start in range(0, 2**n, step):
-            index = torch.arange(start, min(start + step, 2**n), device=self.device)
-            s = (index[:, None].bitwise_right_shift(bits) & 1).to(self.dtype)  # (states, n)
-            parts.append(torch.logsumexp(s @ own + F.softplus(s @ weight + other).sum(1), dim=0))
-        log_z = torch.logsumexp(torch.stack(parts), dim=0)
-        self._known = tuple(p.detach().clone() for p in parameters), log_z.detach()
-        return log_z
+    @property
+    def enumerable(self) -> bool:
+        return min(self.event.numel, self.hidden) <= MAX_ENUMERATED
+
+    def energy_parameters(self) -> tuple[Tensor, ...]:
+        return self.weight, self.visible_bias, self.hidden_bias
+
+    def enumerated_log_partition(self) -> Tensor:
+        return enumerated(self.weight, self.visible_bias, self.hidden_bias)
+
+    @torch.no_grad()
+    def annealing_path(self, x: Tensor) -> AnnealingPath:
+        return BipartitePath(self.weight, self.visible_bias, self.hidden_bias, log_odds(self._visible(x)))
 
     # Primitives
 
@@ -211,13 +190,9 @@ class RBM(Model):
         # F(flipped) - F(v) is the log-odds of v_i given the rest.
         odds = F.softplus(pre).sum(1, keepdim=True) - F.softplus(flipped).sum(2) - change * self.visible_bias[entries]
         reconstructed = Bernoulli(self._visible_logits(Bernoulli(pre).draw(generator)))  # (b, d)
-        exact = {} if self.likelihood.kind == "none" else {"nats": self._free_energy(v) + self.log_partition()}
+        exact = {"nats": self._free_energy(v) + self.log_partition()} if self.enumerable else {}
         return {
             **exact,
             "pseudo_nats": F.softplus(-odds).sum(1) * (d / m),
             "reconstruction": -reconstructed.log_prob(v).sum(1),
         }
-
-
-def _identical(a: Tensor, b: Tensor) -> bool:
-    return a.device == b.device and a.dtype == b.dtype and torch.equal(a, b)

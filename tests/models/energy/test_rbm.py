@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ancestral.errors import InvalidInput, Unsupported
 from ancestral.event import Event
-from ancestral.models.energy import rbm
+from ancestral.models.energy import base, rbm
 from ancestral.models.energy.rbm import RBM
 from tests.models.learning import learn
 
@@ -39,7 +39,7 @@ def test_partition_function_is_the_sum_over_both_layers(visible: int, hidden: in
     torch.testing.assert_close(model.log_partition(), expected)
     torch.testing.assert_close(model.free_energy(v), -torch.logsumexp(-energy, dim=1))
     assert float(model.log_prob(v).exp().sum()) == pytest.approx(1.0, abs=1e-12)
-    monkeypatch.setattr(rbm, "_CHUNK", 20)
+    monkeypatch.setattr(base, "_CHUNK", 20)
     model.weight.mul_(1.0 + 1e-12)  # not the weights that were remembered: in parts, this time
     torch.testing.assert_close(model.log_partition(), expected)
 

@@ -1,0 +1,171 @@
+"""Annealed importance sampling: log Z of an energy, along a path of distributions from one whose log Z is known."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ancestral.layers.mlp import check_sizes
+
+_BREAKS = ((0.0, 0.0), (500 / 14_500, 0.5), (4_500 / 14_500, 0.9), (1.0, 1.0))
+"""Share of the distributions, and the inverse temperature that it ends at."""
+
+
+@dataclass(frozen=True)
+class LogPartition:
+    """An estimate of log Z, with what it was made from.
+
+    Args:
+        value: nats.
+        standard_error: of `value`, by the spread of the chains' weights; nats.
+        chains: independent chains.
+        distributions: steps from the base distribution to the model's.
+        seed: seed of the chains.
+    """
+
+    value: float
+    standard_error: float
+    chains: int
+    distributions: int
+    seed: int
+
+
+class AnnealingPath(Protocol):
+    """Distributions p_t(v) = f_t(v) / Z_t from one that can be drawn from, t = 0, to the model, t = 1; states are opaque."""
+
+    log_base: float
+    """log Z_0, nats."""
+
+    def start(self, chains: int, generator: torch.Generator) -> Any:
+        """Return independent draws from p_0."""
+        ...
+
+    def log_ratio(self, state: Any, before: float, after: float) -> Tensor:
+        """Return log f_after - log f_before, (chains,), of the states."""
+        ...
+
+    def move(self, state: Any, t: float, generator: torch.Generator) -> Any:
+        """Return states after a step that leaves p_t as it is; those that were given may be written over."""
+        ...
+
+
+def schedule(distributions: int) -> list[float]:
+    """Return inverse temperatures from 0 to 1 in so many steps, closer to each other towards 1.
+
+    The first 500 of 14,500 steps go to 0.5 and the next 4,000 to 0.9, as in the reference; other numbers in proportion.
+
+    References:
+        On the Quantitative Analysis of Deep Belief Networks (Salakhutdinov & Murray, 2008),
+        https://doi.org/10.1145/1390156.1390266
+
+    >>> [round(t, 3) for t in schedule(29)]  # doctest: +ELLIPSIS
+    [0.0, 0.5, 0.55, 0.6, ...0.995, 1.0]
+    """
+    check_sizes("distributions", (distributions,))
+
+    def at(share: float) -> float:
+        for (left, low), (right, high) in pairwise(_BREAKS):
+            if share <= right:
+                return low + (high - low) * (share - left) / (right - left)
+        return 1.0
+
+    return [at(i / distributions) for i in range(distributions)] + [1.0]
+
+
+@torch.no_grad()
+def annealed_log_weights(path: AnnealingPath, steps: Iterable[float], chains: int, generator: torch.Generator) -> Tensor:
+    r"""Return log weights, (chains,), nats, in float64, of which the mean of the exponentials is Z_1 in expectation.
+
+    w = Z_0 prod_i f_{t_i}(v_i) / f_{t_{i-1}}(v_i), where v_1 is drawn from p_0 and v_{i+1} from a step that leaves p_{t_i}
+    as it is.
+
+    Args:
+        path: the distributions.
+        steps: inverse temperatures, as of `schedule`, from 0 to 1.
+        chains: number of chains, which run side by side.
+        generator: source of randomness.
+
+    References:
+        Annealed Importance Sampling (Neal, 2001), https://doi.org/10.1023/A:1008923215028
+    """
+    check_sizes("chains", (chains,))
+    state = path.start(chains, generator)
+    total: Tensor | None = None
+    before: float | None = None
+    for t in steps:
+        if before is not None:
+            if total is not None:
+                state = path.move(state, before, generator)
+            ratio = path.log_ratio(state, before, t).double()
+            total = path.log_base + ratio if total is None else total.add_(ratio)
+        before = t
+    return torch.full((chains,), path.log_base, dtype=torch.float64) if total is None else total
+
+
+def log_mean(log_weights: Tensor) -> tuple[float, float]:
+    """Return the log of the mean of weights, (n >= 2,) logarithms, and its standard error, to first order in that of the mean.
+
+    >>> value, error = log_mean(torch.tensor([1.0, 3.0, 1.0, 3.0]).double().log())
+    >>> round(math.exp(value), 6), round(error, 4)
+    (2.0, 0.2887)
+    """
+    peak = log_weights.max()
+    weights = (log_weights - peak).exp()
+    mean = weights.mean()
+    return float(peak + mean.log()), float(weights.std() / mean) / math.sqrt(len(weights))
+
+
+class BipartitePath:
+    r"""Tempered RBMs: f_t(v) = exp(((1 - t) a + t b)'v) prod_j (1 + exp(t (c_j + W_j v))), hidden units summed out.
+
+    At t = 0 visible units are independent with logits a, and the hidden units are fair coins.
+
+    Args:
+        weight: W, (hidden, visible).
+        visible_bias: b, (visible,).
+        hidden_bias: c, (hidden,).
+        base: a, (visible,), such as the log-odds of the units in the training data.
+    """
+
+    def __init__(self, weight: Tensor, visible_bias: Tensor, hidden_bias: Tensor, base: Tensor) -> None:
+        self.weight, self.bias, self.hidden_bias, self.base = weight, visible_bias, hidden_bias, base
+        self.transposed = weight.T.contiguous()
+        self.difference = visible_bias - base
+        self.log_base = float(F.softplus(base.double()).sum()) + len(hidden_bias) * math.log(2.0)
+        self._room: Sequence[Tensor] = ()
+
+    def start(self, chains: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return visible units, (chains, visible), and the logits of the hidden ones at t = 1, (chains, hidden)."""
+        dtype, device = self.weight.dtype, self.weight.device
+        hidden, visible = self.weight.shape
+        # Memory for noise and probabilities is taken once: of a step, asking for it anew is a large part.
+        self._room = [torch.empty(chains, n, dtype=dtype, device=device) for n in (visible, visible, hidden, hidden)]
+        noise = torch.rand(chains, visible, generator=generator, dtype=dtype, device=device)
+        v = (noise < torch.sigmoid(self.base)).to(dtype)
+        return v, torch.addmm(self.hidden_bias, v, self.transposed)
+
+    def log_ratio(self, state: tuple[Tensor, Tensor], before: float, after: float) -> Tensor:
+        v, logits = state
+        room, more = self._room[2:]
+        _softplus(torch.mul(logits, after, out=room), room)
+        _softplus(torch.mul(logits, before, out=more), more)
+        return (after - before) * torch.mv(v, self.difference) + room.sub_(more).sum(1)
+
+    def move(self, state: tuple[Tensor, Tensor], t: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        v, logits = state
+        visible, noise, hidden, coins = self._room
+        # h given v, then v given h, written over what is there.
+        h = torch.lt(coins.uniform_(generator=generator), torch.mul(logits, t, out=hidden).sigmoid_(), out=hidden)
+        bias = torch.lerp(self.base, self.bias, t)
+        torch.addmm(bias, h, self.weight, alpha=t, out=visible).sigmoid_()
+        torch.lt(noise.uniform_(generator=generator), visible, out=v)
+        return v, torch.addmm(self.hidden_bias, v, self.transposed, out=logits)
+
+
+def _softplus(x: Tensor, out: Tensor) -> Tensor:
+    return torch.ops.aten.softplus.out(x, out=out)

@@ -1,0 +1,167 @@
+"""What models with an unknown sum of states share: a log Z that is enumerated, or estimated once and kept with the weights."""
+
+import hashlib
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ancestral.errors import Unsupported
+from ancestral.event import Event
+from ancestral.likelihood import EXACT, NONE, Likelihood
+from ancestral.models.base import Model
+from ancestral.models.energy.annealing import AnnealingPath, LogPartition
+
+MAX_ENUMERATED = 20
+"""Units of the smaller layer up to which log Z is summed over all of its states."""
+_CHUNK = 2**22
+"""Activations held at once when states are enumerated."""
+_PARTS = 1e9
+"""Parts of a nat that a stored estimate is rounded to."""
+
+
+class EnergyModel(Model):
+    """A model with log p(v) = -F(v) - log Z, where log Z is one number.
+
+    With few enough units log Z is enumerated. Otherwise it can be estimated (`ancestral partition`) and put with the weights,
+    together with how it was made, by `set_partition`; it is an estimate of these weights, and used with no others.
+    """
+
+    family = "energy"
+    partition: Tensor
+
+    def __init__(self, event: Event, condition: Event | None = None) -> None:
+        super().__init__(event, condition)
+        self._known: tuple[tuple[Tensor, ...], Tensor] | None = None
+        # Whole numbers, so that no change of floating type rounds them: log Z and its standard error in parts of a nat,
+        # chains (0 where there is no estimate), distributions, seed, and a digest of the weights that it is for.
+        self.register_buffer("partition", torch.zeros(6, dtype=torch.int64))
+        self.register_load_state_dict_post_hook(lambda module, keys: module.update_likelihood())  # type: ignore[no-untyped-call]
+
+    # What a model says of its energy
+
+    @abstractmethod
+    def energy_parameters(self) -> Sequence[Tensor]:
+        """Return the tensors that log Z is a function of."""
+
+    @property
+    @abstractmethod
+    def enumerable(self) -> bool:
+        """Whether log Z can be summed over all states."""
+
+    @abstractmethod
+    def enumerated_log_partition(self) -> Tensor:
+        """Return log Z, nats, as a sum over all states of some units."""
+
+    @abstractmethod
+    def annealing_path(self, x: Tensor) -> AnnealingPath:
+        """Return the path from independent units with the frequencies of data, (n, *event.shape), to the model."""
+
+    # Log Z
+
+    def log_partition(self) -> Tensor:
+        """Return log Z, nats: exact where it can be enumerated, else the estimate that is kept with the weights.
+
+        Raises:
+            Unsupported: if there is no estimate, or the weights have changed since it was made.
+        """
+        parameters = tuple(self.energy_parameters())
+        if not (self.enumerable and torch.is_grad_enabled()) and self._known is not None:
+            known, log_z = self._known
+            # Compared by value: whatever changed the weights, a stale log Z is never used.
+            if all(_identical(a, b) for a, b in zip(parameters, known, strict=True)):
+                return log_z
+        if self.enumerable:
+            log_z = self.enumerated_log_partition()
+        else:
+            log_z = torch.tensor(self._estimate().value, dtype=self.dtype, device=self.device)
+        self._known = tuple(p.detach().clone() for p in parameters), log_z.detach()
+        return log_z
+
+    def set_partition(self, estimate: LogPartition) -> None:
+        """Keep an estimate of log Z with the weights that there are now; it is saved with them."""
+        numbers = [round(estimate.value * _PARTS), round(estimate.standard_error * _PARTS)]
+        numbers += [estimate.chains, estimate.distributions, estimate.seed, self._digest()]
+        self.partition.copy_(torch.tensor(numbers))
+        self._known = None
+        self.update_likelihood()
+
+    def kept_partition(self) -> LogPartition | None:
+        """Return the estimate of log Z that is kept with these weights; None where there is none, or the weights changed."""
+        value, error, chains, distributions, seed, digest = self.partition.tolist()
+        if not chains or digest != self._digest():
+            return None
+        return LogPartition(value / _PARTS, error / _PARTS, chains, distributions, seed)
+
+    def update_likelihood(self) -> None:
+        """Say of the likelihood what it is with the weights that there are now."""
+        estimate = None if self.enumerable else self.kept_partition()
+        self.likelihood = EXACT if self.enumerable else NONE if estimate is None else self.likelihood_by(estimate)
+
+    def likelihood_by(self, estimate: LogPartition) -> Likelihood:
+        """Return what the likelihood is with an estimate of log Z."""
+        note = f"log Z ± {estimate.standard_error:.2f} nats by AIS over {estimate.distributions} distributions"
+        return Likelihood("estimate", samples=estimate.chains, note=note)
+
+    def _estimate(self) -> LogPartition:
+        estimate = self.kept_partition()
+        if estimate is not None:
+            return estimate
+        why = (
+            "no estimate is kept with it" if not int(self.partition[2]) else "the weights have changed since it was estimated"
+        )
+        raise Unsupported(
+            f"the partition function of this {self.name} is unknown: it has more than {MAX_ENUMERATED} units in its smaller"
+            f" layer, and {why}; run `ancestral partition` on it to estimate log Z by annealed importance sampling, or use"
+            " free_energy, -log p up to a constant, for differences"
+        )
+
+    def _digest(self) -> int:
+        """Return 63 bits that tell weights from others, whatever floating type holds them."""
+        digest = hashlib.sha256()
+        for parameter in self.energy_parameters():
+            digest.update(parameter.detach().double().cpu().numpy().tobytes())
+        return int.from_bytes(digest.digest()[:8], "big") >> 1
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        self._known = None  # another device or floating type
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+
+
+def enumerated(weight: Tensor, visible_bias: Tensor, hidden_bias: Tensor) -> Tensor:
+    """Return log sum_{v, h} exp(b'v + c'h + h'Wv) of binary units, nats, as a sum over the states of the smaller layer.
+
+    Args:
+        weight: W, (hidden, visible).
+        visible_bias: b, (visible,).
+        hidden_bias: c, (hidden,).
+
+    >>> enumerated(torch.zeros(3, 2), torch.zeros(2), torch.zeros(3)).exp().round()
+    tensor(32.)
+    """
+    # Summing the other layer out of a state s of this one leaves exp(own's) prod(1 + exp(other + s W)).
+    own, other, weight = visible_bias, hidden_bias, weight.T
+    if len(hidden_bias) < len(visible_bias):
+        own, other, weight = other, own, weight.T
+    n = len(own)
+    step = max(1, min(2**n, _CHUNK // len(other)))
+    bits = torch.arange(n, device=own.device)
+    parts = []
+    for start in range(0, 2**n, step):
+        index = torch.arange(start, min(start + step, 2**n), device=own.device)
+        s = (index[:, None].bitwise_right_shift(bits) & 1).to(own.dtype)  # (states, n)
+        parts.append(torch.logsumexp(s @ own + F.softplus(s @ weight + other).sum(1), dim=0))
+    return torch.logsumexp(torch.stack(parts), dim=0)
+
+
+def log_odds(x: Tensor) -> Tensor:
+    """Return the log-odds, (d,), of binary data, (n, d), each counted as if one datum more had been 0 and one 1."""
+    n = len(x)
+    return torch.logit((x.sum(0) + 1.0) / (n + 2.0))
+
+
+def _identical(a: Tensor, b: Tensor) -> bool:
+    return a.device == b.device and a.dtype == b.dtype and torch.equal(a, b)

@@ -13,7 +13,7 @@ from ancestral.errors import Unsupported
 from ancestral.event import Event
 from ancestral.likelihood import EXACT, NONE, Likelihood
 from ancestral.models.base import Model
-from ancestral.models.energy.annealing import AnnealingPath, LogPartition
+from ancestral.models.energy.annealing import AnnealingPath, LogPartition, annealed_log_weights, log_mean, schedule
 
 MAX_ENUMERATED = 20
 """Units of the smaller layer up to which log Z is summed over all of its states."""
@@ -21,6 +21,8 @@ _CHUNK = 2**22
 """Activations held at once when states are enumerated."""
 _PARTS = 1e9
 """Parts of a nat that a stored estimate is rounded to."""
+_ROUGH_CHAINS = 100
+"""Chains of the estimate of log Z at a validation."""
 
 
 class EnergyModel(Model):
@@ -32,10 +34,13 @@ class EnergyModel(Model):
 
     family = "energy"
     partition: Tensor
+    annealing: int = 0
+    """Distributions of the estimate of log Z at each validation."""
 
     def __init__(self, event: Event, condition: Event | None = None) -> None:
         super().__init__(event, condition)
         self._known: tuple[tuple[Tensor, ...], Tensor] | None = None
+        self._rough: tuple[tuple[Tensor, ...], Tensor] | None = None
         # Whole numbers, so that no change of floating type rounds them: log Z and its standard error in parts of a nat,
         # chains (0 where there is no estimate), distributions, seed, and a digest of the weights that it is for.
         self.register_buffer("partition", torch.zeros(6, dtype=torch.int64))
@@ -106,6 +111,20 @@ class EnergyModel(Model):
         note = f"log Z ± {estimate.standard_error:.2f} nats by AIS over {estimate.distributions} distributions"
         return Likelihood("estimate", samples=estimate.chains, note=note)
 
+    def rough_log_partition(self, x: Tensor) -> Tensor:
+        """Return an estimate of log Z, nats, for validation: 100 chains over `annealing` distributions, always the same noise.
+
+        Args:
+            x: data, (n, *event.shape), that set what the chains start from, where these weights have no estimate yet.
+        """
+        parameters = tuple(self.energy_parameters())
+        if self._rough is None or not all(_identical(a, b) for a, b in zip(parameters, self._rough[0], strict=True)):
+            generator = torch.Generator(device=self.device).manual_seed(0)
+            weights = annealed_log_weights(self.annealing_path(x), schedule(self.annealing), _ROUGH_CHAINS, generator)
+            log_z = torch.tensor(log_mean(weights)[0], dtype=self.dtype, device=self.device)
+            self._rough = tuple(p.detach().clone() for p in parameters), log_z
+        return self._rough[1]
+
     def _estimate(self) -> LogPartition:
         estimate = self.kept_partition()
         if estimate is not None:
@@ -127,7 +146,7 @@ class EnergyModel(Model):
         return int.from_bytes(digest.digest()[:8], "big") >> 1
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
-        self._known = None  # another device or floating type
+        self._known = self._rough = None  # another device or floating type
         return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
 
 
@@ -155,6 +174,15 @@ def enumerated(weight: Tensor, visible_bias: Tensor, hidden_bias: Tensor) -> Ten
         s = (index[:, None].bitwise_right_shift(bits) & 1).to(own.dtype)  # (states, n)
         parts.append(torch.logsumexp(s @ own + F.softplus(s @ weight + other).sum(1), dim=0))
     return torch.logsumexp(torch.stack(parts), dim=0)
+
+
+def coins(logits: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """Return binary units drawn with P(1) = sigmoid(logits), written over the logits, which then are no more.
+
+    Chains draw again and again: without the memory that each draw would ask for anew they take half the time.
+    """
+    noise = torch.empty_like(logits).uniform_(generator=generator)
+    return torch.lt(noise, logits.sigmoid_(), out=logits)
 
 
 def log_odds(x: Tensor) -> Tensor:

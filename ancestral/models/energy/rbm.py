@@ -5,11 +5,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ancestral.distributions import Bernoulli
+from ancestral.errors import InvalidInput
 from ancestral.event import Event
 from ancestral.layers.mlp import check_sizes
 from ancestral.likelihood import Likelihood
 from ancestral.models.energy.annealing import AnnealingPath, BipartitePath
-from ancestral.models.energy.base import MAX_ENUMERATED, EnergyModel, enumerated, log_odds
+from ancestral.models.energy.base import MAX_ENUMERATED, EnergyModel, coins, enumerated, log_odds
 from ancestral.models.registry import register
 
 _FLIPS = 10
@@ -35,6 +36,8 @@ class RBM(EnergyModel):
         persistent: go on from the chains of the last update instead of the data.
         chains: number of persistent chains.
         gibbs_steps: steps of Gibbs sampling to a sample, from the persistent chains or from fair coins.
+        annealing: distributions of an estimate of log Z at each validation, which then minimises the nats by it in place of
+            the pseudo-likelihood; 0 for none. Where log Z is a sum over states, it is used whatever is given here.
 
     Raises:
         InvalidInput: if an option is out of range, or the event is not binary.
@@ -56,7 +59,7 @@ class RBM(EnergyModel):
     reference = "Hinton 2002"
     takes = ("binary",)
     conditional = False
-    monitor = "pseudo_nats"
+    monitor: str = "pseudo_nats"
     likelihood = Likelihood(
         "none", note=f"exact with at most {MAX_ENUMERATED} hidden or visible units, an estimate once log Z is estimated"
     )
@@ -78,11 +81,17 @@ class RBM(EnergyModel):
         persistent: bool = False,
         chains: int = 100,
         gibbs_steps: int = 1000,
+        annealing: int = 0,
     ) -> None:
         super().__init__(event, condition)
         for what, size in {"hidden": hidden, "cd_steps": cd_steps, "chains": chains, "gibbs_steps": gibbs_steps}.items():
             check_sizes(what, (size,))
+        if annealing < 0:
+            raise InvalidInput(f"annealing is {annealing}, expected the number of distributions, or 0 for no estimate")
         self.hidden, self.cd_steps, self.persistent, self.gibbs_steps = hidden, cd_steps, persistent, gibbs_steps
+        self.annealing = annealing
+        if annealing:
+            self.monitor = "nats"
         self.weight = nn.Parameter(0.01 * torch.randn(hidden, event.numel))
         self.visible_bias = nn.Parameter(torch.zeros(event.numel))
         self.hidden_bias = nn.Parameter(torch.zeros(hidden))
@@ -114,8 +123,8 @@ class RBM(EnergyModel):
     def gibbs(self, v: Tensor, steps: int, generator: torch.Generator | None = None) -> Tensor:
         """Return `v`, (batch, numel), after `steps` steps of Gibbs sampling: all hidden units, then all visible ones."""
         for _ in range(steps):
-            h = Bernoulli(self._hidden_logits(v)).draw(generator)  # (b, h)
-            v = Bernoulli(self._visible_logits(h)).draw(generator)  # (b, d)
+            h = coins(self._hidden_logits(v), generator)  # (b, h)
+            v = coins(self._visible_logits(h).to(self.dtype), generator)  # (b, d)
         return v
 
     # Log Z
@@ -167,14 +176,16 @@ class RBM(EnergyModel):
         negative = self.gibbs(self.chain.to(self.dtype) if self.persistent else v, self.cd_steps, generator)
         if self.persistent and self.training:
             self.chain.copy_(negative)
-        # The negative sample is a constant: the gradient is contrastive divergence's, the value is no objective.
-        positive, contrast = self._free_energy(v).mean(), self._free_energy(negative).mean()
+        # The negative sample is a constant: the gradient is contrastive divergence's, the value is no objective. Both
+        # samples go through the layer as one, as one large product takes less time than two.
+        energies = self._free_energy(torch.cat((v, negative)))  # (b + chains,)
+        positive, contrast = energies[: len(v)].mean(), energies[len(v) :].mean()
         return {"loss": positive - contrast, "free_energy": positive.detach()}
 
     def measures(
         self, x: Tensor, condition: Tensor | None = None, *, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
-        r"""Return "pseudo_nats", "reconstruction", and "nats" where the likelihood is exact.
+        r"""Return "pseudo_nats", "reconstruction", and "nats" where the likelihood is exact or validation estimates it.
 
         The first is minus the log pseudo-likelihood, -sum_i log p(v_i | v_{-i}), an unbiased estimate from 10 entries
         drawn at random for each datum; unlike the reconstruction it grows when the energy is low where there are no
@@ -190,9 +201,12 @@ class RBM(EnergyModel):
         # F(flipped) - F(v) is the log-odds of v_i given the rest.
         odds = F.softplus(pre).sum(1, keepdim=True) - F.softplus(flipped).sum(2) - change * self.visible_bias[entries]
         reconstructed = Bernoulli(self._visible_logits(Bernoulli(pre).draw(generator)))  # (b, d)
-        exact = {"nats": self._free_energy(v) + self.log_partition()} if self.enumerable else {}
+        known = {}
+        if self.enumerable or self.annealing:
+            log_z = self.log_partition() if self.enumerable else self.rough_log_partition(x)
+            known = {"nats": self._free_energy(v) + log_z}
         return {
-            **exact,
+            **known,
             "pseudo_nats": F.softplus(-odds).sum(1) * (d / m),
             "reconstruction": -reconstructed.log_prob(v).sum(1),
         }

@@ -143,6 +143,27 @@ def test_unknown_partition_function_is_said_to_be() -> None:
     assert set(large.measures(torch.zeros(2, 21), generator=generator())) == {"pseudo_nats", "reconstruction"}
 
 
+def test_validation_can_estimate_the_nats(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    true = float(moved(6, 5).log_partition().detach())
+    torch.manual_seed(0)
+    monkeypatch.setattr(rbm, "MAX_ENUMERATED", 4)
+    model, x = moved(6, 5, annealing=400), states(6)
+    assert model.monitor == "nats"
+    first = model.measures(x, generator=generator())["nats"]
+    assert float((first - model.free_energy(x)).mean().detach()) == pytest.approx(true, abs=0.1)
+    # The same for all batches of a validation, whatever the run's noise is, and another for other weights.
+    again = model.measures(x[5:9], generator=generator(3))["nats"]
+    torch.testing.assert_close(again, first[5:9])
+    assert model.likelihood.kind == "none"
+    with torch.no_grad():
+        model.weight.mul_(2.0)
+        other = model.measures(x, generator=generator())["nats"] - model.free_energy(x)
+    assert float((other - true).abs().min()) > 1.0
+    with pytest.raises(InvalidInput, match="annealing is -1"):
+        RBM(Event.binary((3,)), annealing=-1)
+
+
 def test_codes_are_probabilities_and_decode_to_the_mode() -> None:
     model = moved(6, 4)
     x = states(6)[:10]

@@ -41,8 +41,8 @@ class AnnealingPath(Protocol):
     log_base: float
     """log Z_0, nats."""
 
-    def start(self, chains: int, generator: torch.Generator) -> Any:
-        """Return independent draws from p_0."""
+    def start(self, chains: int, generator: torch.Generator, at: Tensor | None = None) -> Any:
+        """Return independent draws from p_0, or `at`, (chains, units), as states of the path."""
         ...
 
     def log_ratio(self, state: Any, before: float, after: float) -> Tensor:
@@ -78,23 +78,29 @@ def schedule(distributions: int) -> list[float]:
 
 
 @torch.no_grad()
-def annealed_log_weights(path: AnnealingPath, steps: Iterable[float], chains: int, generator: torch.Generator) -> Tensor:
+def annealed_log_weights(
+    path: AnnealingPath, steps: Iterable[float], chains: int, generator: torch.Generator, start: Tensor | None = None
+) -> Tensor:
     r"""Return log weights, (chains,), nats, in float64, of which the mean of the exponentials is Z_1 in expectation.
 
     w = Z_0 prod_i f_{t_i}(v_i) / f_{t_{i-1}}(v_i), where v_1 is drawn from p_0 and v_{i+1} from a step that leaves p_{t_i}
     as it is.
+
+    Back from states of the model, with steps from 1 to 0, the mean of the exponentials of what is returned is Z_0^2 / Z_1 in
+    expectation, if these are draws from the model.
 
     Args:
         path: the distributions.
         steps: inverse temperatures, as of `schedule`, from 0 to 1.
         chains: number of chains, which run side by side.
         generator: source of randomness.
+        start: states of the model to go back from, (chains, units); draws from p_0 where None.
 
     References:
         Annealed Importance Sampling (Neal, 2001), https://doi.org/10.1023/A:1008923215028
     """
     check_sizes("chains", (chains,))
-    state = path.start(chains, generator)
+    state = path.start(chains, generator, start)
     total: Tensor | None = None
     before: float | None = None
     for t in steps:
@@ -139,15 +145,17 @@ class BipartitePath:
         self.log_base = float(F.softplus(base.double()).sum()) + len(hidden_bias) * math.log(2.0)
         self._room: Sequence[Tensor] = ()
 
-    def start(self, chains: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def start(self, chains: int, generator: torch.Generator, at: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return visible units, (chains, visible), and the logits of the hidden ones at t = 1, (chains, hidden)."""
         dtype, device = self.weight.dtype, self.weight.device
         hidden, visible = self.weight.shape
         # Memory for noise and probabilities is taken once: of a step, asking for it anew is a large part.
         self._room = [torch.empty(chains, n, dtype=dtype, device=device) for n in (visible, visible, hidden, hidden)]
-        noise = torch.rand(chains, visible, generator=generator, dtype=dtype, device=device)
-        v = (noise < torch.sigmoid(self.base)).to(dtype)
+        v = self._draw_base(chains, generator) if at is None else at.to(dtype).clone()
         return v, torch.addmm(self.hidden_bias, v, self.transposed)
+
+    def _draw_base(self, chains: int, generator: torch.Generator) -> Tensor:
+        return coins(self.base.expand(chains, -1).clone(), generator)
 
     def log_ratio(self, state: tuple[Tensor, Tensor], before: float, after: float) -> Tensor:
         v, logits = state
@@ -165,6 +173,36 @@ class BipartitePath:
         torch.addmm(bias, h, self.weight, alpha=t, out=visible).sigmoid_()
         torch.lt(noise.uniform_(generator=generator), visible, out=v)
         return v, torch.addmm(self.hidden_bias, v, self.transposed, out=logits)
+
+    def step(self, v: Tensor, t: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        """Return new states after a step that leaves p_t as it is, and the logits of their hidden units at t = 1.
+
+        Args:
+            v: visible units, (..., visible).
+            t: inverse temperature of each, (..., 1).
+            generator: source of randomness.
+        """
+        h = coins(t * (v @ self.transposed + self.hidden_bias), generator)
+        v = self.draw_visible(h, t, generator)
+        return v, v @ self.transposed + self.hidden_bias
+
+    def log_value(self, v: Tensor, logits: Tensor, t: Tensor) -> Tensor:
+        """Return log f_t(v) - log f_0(v), (...), of visible units and the logits of their hidden ones at t = 1."""
+        # Hidden units are fair coins at t = 0, each of which log f_0 counts as log 2.
+        return t * (v @ self.difference) + F.softplus(t[..., None] * logits).sum(-1) - len(self.hidden_bias) * math.log(2.0)
+
+    def draw_visible(self, h: Tensor, t: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Return visible units, (..., visible), drawn given hidden ones, (..., hidden), at inverse temperatures, (..., 1)."""
+        return coins(torch.lerp(self.base, self.bias, t) + t * (h @ self.weight), generator)
+
+
+def coins(logits: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """Return binary units drawn with P(1) = sigmoid(logits), written over the logits, which then are no more.
+
+    Chains draw again and again: without the memory that each draw would ask for anew they take half the time.
+    """
+    noise = torch.empty_like(logits).uniform_(generator=generator)
+    return torch.lt(noise, logits.sigmoid_(), out=logits)
 
 
 def _softplus(x: Tensor, out: Tensor) -> Tensor:

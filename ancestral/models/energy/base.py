@@ -34,6 +34,8 @@ class EnergyModel(Model):
 
     family = "energy"
     partition: Tensor
+    gibbs_steps: int
+    """Steps of a chain to a sample."""
     annealing: int = 0
     """Distributions of the estimate of log Z at each validation."""
 
@@ -64,6 +66,18 @@ class EnergyModel(Model):
     @abstractmethod
     def annealing_path(self, x: Tensor) -> AnnealingPath:
         """Return the path from independent units with the frequencies of data, (n, *event.shape), to the model."""
+
+    @abstractmethod
+    def chain_start(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """Return the states that chains start from, (n, units), where units are those of the annealing path."""
+
+    @abstractmethod
+    def chain_steps(self, state: Tensor, steps: int, generator: torch.Generator | None = None) -> Tensor:
+        """Return the states after so many steps more, (n, units)."""
+
+    @abstractmethod
+    def chain_value(self, state: Tensor) -> Tensor:
+        """Return the number by which states are watched, (n,): an energy, nats."""
 
     # Log Z
 
@@ -174,15 +188,6 @@ def enumerated(weight: Tensor, visible_bias: Tensor, hidden_bias: Tensor) -> Ten
         s = (index[:, None].bitwise_right_shift(bits) & 1).to(own.dtype)  # (states, n)
         parts.append(torch.logsumexp(s @ own + F.softplus(s @ weight + other).sum(1), dim=0))
     return torch.logsumexp(torch.stack(parts), dim=0)
-
-
-def coins(logits: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Return binary units drawn with P(1) = sigmoid(logits), written over the logits, which then are no more.
-
-    Chains draw again and again: without the memory that each draw would ask for anew they take half the time.
-    """
-    noise = torch.empty_like(logits).uniform_(generator=generator)
-    return torch.lt(noise, logits.sigmoid_(), out=logits)
 
 
 def log_odds(x: Tensor) -> Tensor:

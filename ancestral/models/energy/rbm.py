@@ -1,5 +1,7 @@
 """Restricted Boltzmann machine: an energy over binary data and hidden units, trained by contrastive divergence."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -9,8 +11,9 @@ from ancestral.errors import InvalidInput
 from ancestral.event import Event
 from ancestral.layers.mlp import check_sizes
 from ancestral.likelihood import Likelihood
-from ancestral.models.energy.annealing import AnnealingPath, BipartitePath
-from ancestral.models.energy.base import MAX_ENUMERATED, EnergyModel, coins, enumerated, log_odds
+from ancestral.models.energy.annealing import AnnealingPath, BipartitePath, coins
+from ancestral.models.energy.base import MAX_ENUMERATED, EnergyModel, enumerated, log_odds
+from ancestral.models.energy.chains import Tempering
 from ancestral.models.registry import register
 
 _FLIPS = 10
@@ -22,7 +25,8 @@ class RBM(EnergyModel):
     r"""p(v) = exp(-F(v)) / Z, F(v) = -b'v - sum_j log(1 + exp(c_j + v'W_j)), Z = sum_v exp(-F(v)).
 
     Contrastive divergence descends mean F(data) - mean F(v_k), where v_k is k steps of Gibbs sampling away: from the
-    data (CD-k), or from chains that are kept from one update to the next (persistent, PCD-k).
+    data (CD-k), from chains that are kept from one update to the next (persistent, PCD-k), or from such chains that
+    exchange their states with hotter ones, which mix faster (parallel tempering).
 
     Z is a sum over all states of a layer. With at most 20 visible or 20 hidden units it is computed and `log_prob` is
     exact; otherwise `log_prob` is an estimate once log Z has been estimated (`ancestral partition`), and the model has no
@@ -35,6 +39,8 @@ class RBM(EnergyModel):
         cd_steps: k, steps of Gibbs sampling to each negative sample.
         persistent: go on from the chains of the last update instead of the data.
         chains: number of persistent chains.
+        temperatures: inverse temperatures of parallel tempering, even from 1 to 0 (`Tempering`): so many times the persistent
+            chains are kept, and those at 1 are the negative samples; 1 for no tempering.
         gibbs_steps: steps of Gibbs sampling to a sample, from the persistent chains or from fair coins.
         annealing: distributions of an estimate of log Z at each validation, which then minimises the nats by it in place of
             the pseudo-likelihood; 0 for none. Where log Z is a sum over states, it is used whatever is given here.
@@ -48,6 +54,8 @@ class RBM(EnergyModel):
         replaced by their probabilities.
         Training Restricted Boltzmann Machines using Approximations to the Likelihood Gradient (Tieleman, 2008),
         https://doi.org/10.1145/1390156.1390290, for the persistent chains.
+        Tempered Markov Chain Monte Carlo for Training of Restricted Boltzmann Machines (Desjardins et al., 2010),
+        https://proceedings.mlr.press/v9/desjardins10a.html, for the tempering.
 
     >>> model = RBM(Event.binary((6,)), hidden=4)
     >>> states = torch.cartesian_prod(*[torch.arange(2)] * 6)
@@ -64,12 +72,15 @@ class RBM(EnergyModel):
         "none", note=f"exact with at most {MAX_ENUMERATED} hidden or visible units, an estimate once log Z is estimated"
     )
     training_defaults = {"learning_rate": 1e-3, "batch_size": 100}
-    examples = (
+    examples: tuple[dict[str, Any], ...] = (
         {"event": Event.binary((5,)), "hidden": 4, "gibbs_steps": 20},
         {"event": Event.binary((1, 2, 3)), "hidden": 3, "cd_steps": 2, "persistent": True, "chains": 8, "gibbs_steps": 20},
+        {"event": Event.binary((4,)), "hidden": 3, "persistent": True, "chains": 8, "temperatures": 4, "gibbs_steps": 20},
     )
 
+    completion = "clamped Gibbs sampling"
     chain: Tensor
+    replicas: Tensor
 
     def __init__(
         self,
@@ -80,16 +91,20 @@ class RBM(EnergyModel):
         cd_steps: int = 1,
         persistent: bool = False,
         chains: int = 100,
+        temperatures: int = 1,
         gibbs_steps: int = 1000,
         annealing: int = 0,
     ) -> None:
         super().__init__(event, condition)
         for what, size in {"hidden": hidden, "cd_steps": cd_steps, "chains": chains, "gibbs_steps": gibbs_steps}.items():
             check_sizes(what, (size,))
+        check_sizes("temperatures", (temperatures,))
+        if temperatures > 1 and not persistent:
+            raise InvalidInput("tempering is of chains that are kept: give persistent=True, or temperatures=1")
         if annealing < 0:
             raise InvalidInput(f"annealing is {annealing}, expected the number of distributions, or 0 for no estimate")
         self.hidden, self.cd_steps, self.persistent, self.gibbs_steps = hidden, cd_steps, persistent, gibbs_steps
-        self.annealing = annealing
+        self.annealing, self.temperatures = annealing, temperatures
         if annealing:
             self.monitor = "nats"
         self.weight = nn.Parameter(0.01 * torch.randn(hidden, event.numel))
@@ -97,7 +112,9 @@ class RBM(EnergyModel):
         self.hidden_bias = nn.Parameter(torch.zeros(hidden))
         if persistent:
             # Saved with the weights: a resumed run goes on with its chains, and samples start from them.
-            self.register_buffer("chain", torch.randint(0, 2, (chains, event.numel), dtype=torch.uint8))
+            self.register_buffer("chain", self._fresh(chains).to(event.dtype))
+        if temperatures > 1:
+            self.register_buffer("replicas", self._fresh((temperatures - 1) * chains).to(event.dtype))
         self.update_likelihood()
 
     # The energy and its conditionals
@@ -105,27 +122,93 @@ class RBM(EnergyModel):
     def _visible(self, x: Tensor) -> Tensor:
         return self.event.to_network(x, self.dtype).flatten(1)  # (b, d)
 
+    def _data(self, v: Tensor) -> Tensor:
+        return self.event.from_network(v.view(-1, *self.event.shape)).to(self.event.dtype)
+
     def _hidden_logits(self, v: Tensor) -> Tensor:
         # Free energies are sums over all units: leave autocast's type here.
         return F.linear(v, self.weight, self.hidden_bias).to(self.dtype)  # (b, h)
 
     def _visible_logits(self, h: Tensor) -> Tensor:
-        return F.linear(h, self.weight.T, self.visible_bias)  # (b, d)
+        return F.linear(h, self.weight.T, self.visible_bias).to(self.dtype)  # (b, d)
 
     def _free_energy(self, v: Tensor) -> Tensor:
         return -(v * self.visible_bias).sum(1) - F.softplus(self._hidden_logits(v)).sum(1)  # (b,)
+
+    def _fresh(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """Return visible units that know nothing of the model, (n, d)."""
+        return torch.randint(0, 2, (n, self.event.numel), device=self.device, generator=generator).to(self.dtype)
+
+    def _draw_visible(self, h: Tensor, generator: torch.Generator | None) -> Tensor:
+        return coins(self._visible_logits(h), generator)
 
     def free_energy(self, x: Tensor) -> Tensor:
         """Return F(x) = -log p(x) - log Z, (batch,), nats, for data, (batch, *event.shape)."""
         return self._free_energy(self._visible(x))
 
+    def hidden_given_visible(self, x: Tensor) -> Tensor:
+        """Return P(h_j = 1 | x), (batch, hidden), for data, (batch, *event.shape)."""
+        return torch.sigmoid(self._hidden_logits(self._visible(x)))
+
+    def visible_given_hidden(self, h: Tensor) -> Tensor:
+        """Return the mean of p(v | h), (batch, *event.shape), as `Event.to_network` scales, for units (batch, hidden)."""
+        return torch.sigmoid(self._visible_logits(h.to(self.dtype))).view(-1, *self.event.shape)
+
     @torch.no_grad()
-    def gibbs(self, v: Tensor, steps: int, generator: torch.Generator | None = None) -> Tensor:
-        """Return `v`, (batch, numel), after `steps` steps of Gibbs sampling: all hidden units, then all visible ones."""
+    def gibbs(
+        self,
+        v: Tensor,
+        steps: int,
+        generator: torch.Generator | None = None,
+        *,
+        given: Tensor | None = None,
+        observed: Tensor | None = None,
+    ) -> Tensor:
+        """Return `v`, (batch, numel), after `steps` steps of Gibbs sampling: all hidden units, then all visible ones.
+
+        Where `observed`, (batch, numel), is given, visible units there are `given` after each step.
+        """
         for _ in range(steps):
-            h = coins(self._hidden_logits(v), generator)  # (b, h)
-            v = coins(self._visible_logits(h).to(self.dtype), generator)  # (b, d)
+            v = self._draw_visible(coins(self._hidden_logits(v), generator), generator)  # (b, d)
+            if observed is not None and given is not None:
+                v = torch.where(observed, given, v)
         return v
+
+    def filters(self) -> Tensor:
+        """Return the weights of each hidden unit, (hidden, *event.shape)."""
+        return self.weight.detach().view(-1, *self.event.shape)
+
+    # Chains
+
+    def chain_start(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """Return where samples start from, (n, numel): persistent chains where there are any, else noise."""
+        if not self.persistent:
+            return self._fresh(n, generator)
+        return self.chain[torch.randint(len(self.chain), (n,), device=self.device, generator=generator)].to(self.dtype)
+
+    def chain_steps(self, state: Tensor, steps: int, generator: torch.Generator | None = None) -> Tensor:
+        return self.gibbs(state, steps, generator)
+
+    def chain_value(self, state: Tensor) -> Tensor:
+        return self._free_energy(state)
+
+    def _negative(self, v: Tensor, generator: torch.Generator | None) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the negative samples of a step, (chains or batch, d), and what is to be logged of how they were made."""
+        if not self.persistent:
+            return self.gibbs(v, self.cd_steps, generator), {}
+        if self.temperatures == 1:
+            negative, logged = self.gibbs(self.chain.to(self.dtype), self.cd_steps, generator), {}
+        else:
+            replicas = torch.cat((self.chain, self.replicas)).to(self.dtype).view(self.temperatures, -1, self.event.numel)
+            replicas, swaps = Tempering(self._path(self._tempered_base()), self.temperatures).steps(
+                replicas, self.cd_steps, generator
+            )
+            negative, logged = replicas[0], {"swaps": swaps.mean(), "least_swaps": swaps.min()}
+            if self.training:
+                self.replicas.copy_(replicas[1:].flatten(0, 1))
+        if self.training:
+            self.chain.copy_(negative)
+        return negative, logged
 
     # Log Z
 
@@ -141,7 +224,13 @@ class RBM(EnergyModel):
 
     @torch.no_grad()
     def annealing_path(self, x: Tensor) -> AnnealingPath:
-        return BipartitePath(self.weight, self.visible_bias, self.hidden_bias, log_odds(self._visible(x)))
+        return self._path(log_odds(self._visible(x)))
+
+    def _tempered_base(self) -> Tensor:
+        return torch.zeros_like(self.visible_bias)  # fair coins
+
+    def _path(self, base: Tensor) -> BipartitePath:
+        return BipartitePath(self.weight.detach(), self.visible_bias.detach(), self.hidden_bias.detach(), base.detach())
 
     # Primitives
 
@@ -152,20 +241,26 @@ class RBM(EnergyModel):
     @torch.no_grad()
     def sample(self, n: int, condition: Tensor | None = None, *, generator: torch.Generator | None = None) -> Tensor:
         self.check_condition(condition, n)
-        if self.persistent:
-            v = self.chain[torch.randint(len(self.chain), (n,), device=self.device, generator=generator)]
-        else:
-            v = torch.randint(0, 2, (n, self.event.numel), device=self.device, generator=generator)
-        v = self.gibbs(v.to(self.dtype), self.gibbs_steps, generator)
-        return v.view(n, *self.event.shape).to(self.event.dtype)
+        return self._data(self.gibbs(self.chain_start(n, generator), self.gibbs_steps, generator))
+
+    @torch.no_grad()
+    def complete(
+        self, x: Tensor, observed: Tensor, n: int, condition: Tensor | None = None, *, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Return `gibbs_steps` steps from noise with the observed units held: p(rest | observed) in the limit of many."""
+        given = self._visible(x).repeat_interleave(n, 0)
+        mask = observed.flatten(1).repeat_interleave(n, 0)
+        start = torch.where(mask, given, self._fresh(len(given), generator))
+        v = self.gibbs(start, self.gibbs_steps, generator, given=given, observed=mask)
+        return self._data(v).view(len(x), n, *self.event.shape)
 
     def encode(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
         self.check_batch(x, condition)
-        return torch.sigmoid(self._hidden_logits(self._visible(x)))
+        return self.hidden_given_visible(x)
 
     def decode(self, code: Tensor, condition: Tensor | None = None) -> Tensor:
         self.check_condition(condition, len(code))
-        return (self._visible_logits(code.to(self.dtype)) > 0).view(-1, *self.event.shape).to(self.event.dtype)
+        return self.event.from_network(self.visible_given_hidden(code)).to(self.event.dtype)
 
     # Training
 
@@ -173,14 +268,12 @@ class RBM(EnergyModel):
         self, x: Tensor, condition: Tensor | None = None, *, group: str = "model", generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
         v = self._visible(x)
-        negative = self.gibbs(self.chain.to(self.dtype) if self.persistent else v, self.cd_steps, generator)
-        if self.persistent and self.training:
-            self.chain.copy_(negative)
+        negative, logged = self._negative(v, generator)
         # The negative sample is a constant: the gradient is contrastive divergence's, the value is no objective. Both
         # samples go through the layer as one, as one large product takes less time than two.
         energies = self._free_energy(torch.cat((v, negative)))  # (b + chains,)
         positive, contrast = energies[: len(v)].mean(), energies[len(v) :].mean()
-        return {"loss": positive - contrast, "free_energy": positive.detach()}
+        return {"loss": positive - contrast, "free_energy": positive.detach(), **logged}
 
     def measures(
         self, x: Tensor, condition: Tensor | None = None, *, generator: torch.Generator | None = None

@@ -108,3 +108,24 @@ def test_more_distributions_make_a_smaller_error() -> None:
 def test_the_base_has_the_odds_of_the_data() -> None:
     x = torch.tensor([[1.0, 0.0, 1.0], [1.0, 0.0, 0.0]])
     torch.testing.assert_close(log_odds(x).sigmoid(), torch.tensor([3 / 4, 1 / 4, 2 / 4]))
+
+
+def test_the_way_back_bounds_from_above() -> None:
+    """From exact draws, E[w] of the way back is Z_0 / Z_1, so that log Z by it is high on average, and the way there low."""
+    parts = machine(5, scale=1.5)
+    weight, b, c = parts
+    true = float(enumerated(*parts))
+    states = torch.cartesian_prod(*[torch.arange(2.0, dtype=torch.float64)] * len(b))
+    p = torch.softmax(states @ b + F.softplus(states @ weight.T + c).sum(1), 0)
+    path, steps = BipartitePath(*parts, base=torch.zeros_like(b)), schedule(20)
+    there, back = [], []
+    for seed in range(60):
+        noise = generator(seed)
+        there.append(log_mean(annealed_log_weights(path, steps, 20, noise))[0])
+        start = states[torch.multinomial(p, 20, replacement=True, generator=noise)]
+        back.append(2.0 * path.log_base - log_mean(annealed_log_weights(path, steps[::-1], 20, noise, start))[0])
+    low, high = torch.tensor(there), torch.tensor(back)
+    assert float(low.mean()) < true < float(high.mean())
+    # On the scale of Z it is unbiased.
+    ratio = (true - high).exp()
+    assert abs(float(ratio.mean()) - 1.0) < 4.0 * float(ratio.std()) / math.sqrt(60)

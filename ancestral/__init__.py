@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from ancestral.verbs.decompress import Restored, decompress
     from ancestral.verbs.disentangle import Disentanglement, disentangle
     from ancestral.verbs.evaluate import Evaluation, evaluate
+    from ancestral.verbs.filters import filters
     from ancestral.verbs.fit import fit
     from ancestral.verbs.latents import arithmetic, interpolate, manifold, reconstruct, traverse
     from ancestral.verbs.maps import score_map
+    from ancestral.verbs.mixing import Mixing, mixing
     from ancestral.verbs.outliers import Outliers, outliers
     from ancestral.verbs.partition import Partition, partition
     from ancestral.verbs.probe import Probe, probe
@@ -44,6 +46,7 @@ __all__ = [
     "Event",
     "InvalidInput",
     "Likelihood",
+    "Mixing",
     "Model",
     "Outliers",
     "Partition",
@@ -62,10 +65,12 @@ __all__ = [
     "decompress",
     "disentangle",
     "evaluate",
+    "filters",
     "fit",
     "interpolate",
     "load",
     "manifold",
+    "mixing",
     "outliers",
     "partition",
     "probe",
@@ -89,6 +94,7 @@ _HOMES = {
     "Evaluation": "ancestral.verbs.evaluate",
     "Event": "ancestral.event",
     "Likelihood": "ancestral.likelihood",
+    "Mixing": "ancestral.verbs.mixing",
     "Model": "ancestral.models.base",
     "Outliers": "ancestral.verbs.outliers",
     "Partition": "ancestral.verbs.partition",
@@ -105,10 +111,12 @@ _HOMES = {
     "decompress": "ancestral.verbs.decompress",
     "disentangle": "ancestral.verbs.disentangle",
     "evaluate": "ancestral.verbs.evaluate",
+    "filters": "ancestral.verbs.filters",
     "fit": "ancestral.verbs.fit",
     "interpolate": "ancestral.verbs.latents",
     "load": "ancestral.zoo",
     "manifold": "ancestral.verbs.latents",
+    "mixing": "ancestral.verbs.mixing",
     "outliers": "ancestral.verbs.outliers",
     "partition": "ancestral.verbs.partition",
     "probe": "ancestral.verbs.probe",

@@ -84,6 +84,12 @@ PICTURES = {
     "spline-flow": Picture("uci/power-plant", options={"hidden": (64, 64), "layers": 4}, training={"epochs": 15}, count=500),
     "gan": Picture("mnist", training={"epochs": 8}, condition="label"),
     "rbm": Picture("binarized-mnist", options={"persistent": True}, training={"epochs": 8}),
+    "gaussian-rbm": Picture(
+        "uci/power-plant",
+        options={"hidden": 20, "variance": "learned", "persistent": True, "temperatures": 5},
+        training={"epochs": 15},
+        count=500,
+    ),
     "denoising-autoencoder": Picture("mnist", training={"epochs": 6}, shows="reconstructions"),
 }
 

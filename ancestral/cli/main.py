@@ -33,6 +33,8 @@ COMMANDS = {
         "ancestral.cli.partition",
         "log Z of an energy model by annealed importance sampling, kept with its weights",
     ),
+    "mixing": ("ancestral.cli.mixing", "how many steps the Markov chains of a model remember"),
+    "filters": ("ancestral.cli.filters", "what the units of a model's first layer look for, as a picture"),
     "compare": ("ancestral.cli.compare", "several models on one split, paired example by example"),
     "vocode": ("ancestral.cli.vocode", "draw sounds from the log-mel spectra of recordings, and compare their spectra"),
     "recognise": ("ancestral.cli.recognise", "whether a classifier of recordings tells what drawn sounds were drawn for"),

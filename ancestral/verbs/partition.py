@@ -13,7 +13,7 @@ import torch
 from ancestral.data import Data
 from ancestral.errors import InvalidInput, Unsupported
 from ancestral.models import registry, store
-from ancestral.models.energy.annealing import LogPartition, annealed_log_weights, log_mean, schedule
+from ancestral.models.energy.annealing import LogPartition, annealed_log_weights, bennett, log_mean, schedule
 from ancestral.models.energy.base import EnergyModel
 from ancestral.verbs.inputs import Named, batches, check_counts, evaluating, open_data, open_model, track
 from ancestral.zoo import find
@@ -34,6 +34,7 @@ class Partition:
         seed: seed of the chains.
         exact: log Z as a sum over all states, where the model is small enough.
         seconds: time it took.
+        both: log Z by both ways together (`ancestral.models.energy.annealing.bennett`), nats; None where it was not asked for.
         reverse: log Z by as many chains that go back from samples of the model, nats: an upper bound in expectation, as
             `log_z` is a lower one, as far as these are samples of the model; None where it was not asked for.
     """
@@ -49,6 +50,7 @@ class Partition:
     exact: float | None = None
     seconds: float = 0.0
     reverse: float | None = None
+    both: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON-able values."""
@@ -57,7 +59,7 @@ class Partition:
     def __str__(self) -> str:
         low = "-inf" if self.low is None else f"{self.low:.2f}"
         exact = "" if self.exact is None else f"; exact {self.exact:.4f}"
-        back = "" if self.reverse is None else f"; back from samples {self.reverse:.4f}"
+        back = "" if self.reverse is None else f"; back from samples {self.reverse:.4f}, both {self.both:.4f}"
         return (
             f"{self.model}: log Z {self.log_z:.4f} ± {self.standard_error:.4f} nats (3 standard errors of Z: {low} to"
             f" {self.high:.2f}), estimate ({self.chains} chains, {self.distributions} distributions){exact}{back}"
@@ -129,11 +131,13 @@ def partition(
         value, error = log_mean(weights)
         if not math.isfinite(value):
             raise InvalidInput(f"{subject.name} has a log Z of {value}: its weights are not usable, train it again")
-        back = None
+        back, both = None, None
         if reverse:
             start = energy.chain_steps(energy.chain_start(chains, generator), energy.gibbs_steps, generator)
             steps = track(schedule(distributions)[::-1], "going back", distributions + 1, progress=progress)
-            back = 2.0 * path.log_base - log_mean(annealed_log_weights(path, steps, chains, generator, start))[0]
+            returned = annealed_log_weights(path, steps, chains, generator, start)
+            back = 2.0 * path.log_base - log_mean(returned)[0]
+            both = path.log_base + bennett(weights - path.log_base, returned - path.log_base)
         exact = float(energy.enumerated_log_partition()) if energy.enumerable else None
     estimate = LogPartition(value, error, chains, distributions, seed)
     if keep:
@@ -152,6 +156,7 @@ def partition(
         exact=exact,
         seconds=time.perf_counter() - began,
         reverse=back,
+        both=both,
     )
 
 

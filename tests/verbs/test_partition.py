@@ -107,6 +107,14 @@ def test_it_goes_through_files_and_floating_types(data: Data, unknown, tmp_path)
     assert load(tmp_path)[0].kept_partition() == kept
 
 
+def test_both_ways_meet_at_the_sum(data: Data) -> None:
+    model = machine(gibbs_steps=200)
+    found = partition(model, data, chains=500, distributions=300, reverse=True)
+    for value in (found.reverse, found.both):
+        assert value == pytest.approx(found.exact, abs=0.05)
+    assert "back from samples" in str(found)
+
+
 def test_seeds_decide_and_limits_hold(data: Data) -> None:
     model = machine()
     figures = [partition(model, data, chains=5, distributions=20, seed=seed).log_z for seed in (0, 0, 1)]

@@ -16,6 +16,8 @@ from ancestral.models.energy.base import MAX_ENUMERATED, EnergyModel, enumerated
 from ancestral.models.energy.chains import Tempering
 from ancestral.models.registry import register
 
+_OFFSET_RATE = 0.01
+"""How far the running means of units move to those of a step."""
 _FLIPS = 10
 """Entries of each datum whose conditionals `RBM.measures` computes."""
 
@@ -41,6 +43,8 @@ class RBM(EnergyModel):
         chains: number of persistent chains.
         temperatures: inverse temperatures of parallel tempering, even from 1 to 0 (`Tempering`): so many times the persistent
             chains are kept, and those at 1 are the negative samples; 1 for no tempering.
+        centered: take the gradient that units centred at their running means would have: it does not depend on which of two
+            states of a unit is called 1, and learns faster where most entries are 0, or most are 1.
         gibbs_steps: steps of Gibbs sampling to a sample, from the persistent chains or from fair coins.
         annealing: distributions of an estimate of log Z at each validation, which then minimises the nats by it in place of
             the pseudo-likelihood; 0 for none. Where log Z is a sum over states, it is used whatever is given here.
@@ -54,6 +58,8 @@ class RBM(EnergyModel):
         replaced by their probabilities.
         Training Restricted Boltzmann Machines using Approximations to the Likelihood Gradient (Tieleman, 2008),
         https://doi.org/10.1145/1390156.1390290, for the persistent chains.
+        How to Center Deep Boltzmann Machines (Melchior, Fischer & Wiskott, 2016), https://jmlr.org/papers/v17/14-237.html, for
+        the centring, by the mean over data and negative samples.
         Tempered Markov Chain Monte Carlo for Training of Restricted Boltzmann Machines (Desjardins et al., 2010),
         https://proceedings.mlr.press/v9/desjardins10a.html, for the tempering.
 
@@ -76,11 +82,14 @@ class RBM(EnergyModel):
         {"event": Event.binary((5,)), "hidden": 4, "gibbs_steps": 20},
         {"event": Event.binary((1, 2, 3)), "hidden": 3, "cd_steps": 2, "persistent": True, "chains": 8, "gibbs_steps": 20},
         {"event": Event.binary((4,)), "hidden": 3, "persistent": True, "chains": 8, "temperatures": 4, "gibbs_steps": 20},
+        {"event": Event.binary((4,)), "hidden": 3, "centered": True, "gibbs_steps": 20},
     )
 
     completion = "clamped Gibbs sampling"
     chain: Tensor
     replicas: Tensor
+    visible_offset: Tensor
+    hidden_offset: Tensor
 
     def __init__(
         self,
@@ -92,6 +101,7 @@ class RBM(EnergyModel):
         persistent: bool = False,
         chains: int = 100,
         temperatures: int = 1,
+        centered: bool = False,
         gibbs_steps: int = 1000,
         annealing: int = 0,
     ) -> None:
@@ -104,7 +114,7 @@ class RBM(EnergyModel):
         if annealing < 0:
             raise InvalidInput(f"annealing is {annealing}, expected the number of distributions, or 0 for no estimate")
         self.hidden, self.cd_steps, self.persistent, self.gibbs_steps = hidden, cd_steps, persistent, gibbs_steps
-        self.annealing, self.temperatures = annealing, temperatures
+        self.annealing, self.temperatures, self.centered = annealing, temperatures, centered
         if annealing:
             self.monitor = "nats"
         self.weight = nn.Parameter(0.01 * torch.randn(hidden, event.numel))
@@ -115,6 +125,9 @@ class RBM(EnergyModel):
             self.register_buffer("chain", self._fresh(chains).to(event.dtype))
         if temperatures > 1:
             self.register_buffer("replicas", self._fresh((temperatures - 1) * chains).to(event.dtype))
+        if centered:
+            self.register_buffer("visible_offset", torch.full((event.numel,), 0.5))
+            self.register_buffer("hidden_offset", torch.full((hidden,), 0.5))
         self.update_likelihood()
 
     # The energy and its conditionals
@@ -185,6 +198,11 @@ class RBM(EnergyModel):
         if not self.persistent:
             return self._fresh(n, generator)
         return self.chain[torch.randint(len(self.chain), (n,), device=self.device, generator=generator)].to(self.dtype)
+
+    def near_model(self, x: Tensor, n: int, generator: torch.Generator) -> Tensor:
+        if self.persistent:
+            return super().near_model(x, n, generator)
+        return self._visible(x[torch.randint(len(x), (n,), device=self.device, generator=generator)])
 
     def chain_steps(self, state: Tensor, steps: int, generator: torch.Generator | None = None) -> Tensor:
         return self.gibbs(state, steps, generator)
@@ -269,11 +287,35 @@ class RBM(EnergyModel):
     ) -> dict[str, Tensor]:
         v = self._visible(x)
         negative, logged = self._negative(v, generator)
+        if self.centered:
+            return {**self._centered_loss(v, negative), **logged}
         # The negative sample is a constant: the gradient is contrastive divergence's, the value is no objective. Both
         # samples go through the layer as one, as one large product takes less time than two.
         energies = self._free_energy(torch.cat((v, negative)))  # (b + chains,)
         positive, contrast = energies[: len(v)].mean(), energies[len(v) :].mean()
         return {"loss": positive - contrast, "free_energy": positive.detach(), **logged}
+
+    def _centered_loss(self, v: Tensor, negative: Tensor) -> dict[str, Tensor]:
+        """Return a loss with the gradient of centred parameters, in terms of these.
+
+        With E = -(v - m)'b - (h - n)'c - (h - n)'W(v - m) steps in b and c leave W's part alone; in the biases of this model,
+        b - W'n and c - Wm, they are those steps less what the step in W does to them.
+        """
+        with torch.no_grad():
+            h, seen = (torch.sigmoid(self._hidden_logits(units)) for units in (v, negative))
+            means = [units.mean(0) for units in (v, negative, h, seen)]
+            if self.training:
+                self.visible_offset.lerp_((means[0] + means[1]) / 2.0, _OFFSET_RATE)
+                self.hidden_offset.lerp_((means[2] + means[3]) / 2.0, _OFFSET_RATE)
+            bias, hidden_bias = means[0] - means[1], means[2] - means[3]
+            weight = torch.addmm(h.T @ v / len(v), seen.T, negative, alpha=-1.0 / len(negative))
+            weight -= torch.outer(self.hidden_offset, bias) + torch.outer(hidden_bias, self.visible_offset)
+            bias = bias - self.hidden_offset @ weight
+            hidden_bias = hidden_bias - weight @ self.visible_offset
+            energies = self._free_energy(v).mean(), self._free_energy(negative).mean()
+        linear = (weight * self.weight).sum() + (bias * self.visible_bias).sum() + (hidden_bias * self.hidden_bias).sum()
+        # The value is that of the other gradient's loss: the linear part gives the gradient alone.
+        return {"loss": linear.detach() - linear + energies[0] - energies[1], "free_energy": energies[0]}
 
     def measures(
         self, x: Tensor, condition: Tensor | None = None, *, generator: torch.Generator | None = None
@@ -294,12 +336,14 @@ class RBM(EnergyModel):
         # F(flipped) - F(v) is the log-odds of v_i given the rest.
         odds = F.softplus(pre).sum(1, keepdim=True) - F.softplus(flipped).sum(2) - change * self.visible_bias[entries]
         reconstructed = Bernoulli(self._visible_logits(Bernoulli(pre).draw(generator)))  # (b, d)
-        known = {}
-        if self.enumerable or self.annealing:
-            log_z = self.log_partition() if self.enumerable else self.rough_log_partition(x)
-            known = {"nats": self._free_energy(v) + log_z}
         return {
-            **known,
+            **self._nats(x),
             "pseudo_nats": F.softplus(-odds).sum(1) * (d / m),
             "reconstruction": -reconstructed.log_prob(v).sum(1),
         }
+
+    def _nats(self, x: Tensor) -> dict[str, Tensor]:
+        """Return "nats", where log Z is a sum over states or validation estimates it."""
+        if self.enumerable:
+            return {"nats": self.free_energy(x) + self.log_partition()}
+        return {"nats": self.free_energy(x) + self.rough_log_partition(x)} if self.annealing else {}

@@ -43,7 +43,7 @@ def test_partition_function_is_the_sum_over_both_layers(visible: int, hidden: in
     torch.testing.assert_close(model.log_partition(), expected)
     torch.testing.assert_close(model.free_energy(v), -torch.logsumexp(-energy, dim=1))
     assert float(model.log_prob(v).exp().sum()) == pytest.approx(1.0, abs=1e-12)
-    monkeypatch.setattr(base, "_CHUNK", 20)
+    monkeypatch.setattr(base, "CHUNK", 20)
     model.weight.mul_(1.0 + 1e-12)  # not the weights that were remembered: in parts, this time
     torch.testing.assert_close(model.log_partition(), expected)
 
@@ -274,3 +274,48 @@ def test_filters_are_weights_in_the_shape_of_the_data() -> None:
     model = RBM(Event.binary((1, 2, 3)), hidden=4)
     assert model.filters().shape == (4, 1, 2, 3)
     assert torch.equal(model.filters()[2].flatten(), model.weight[2])
+
+
+def test_centred_gradient_is_that_of_centred_parameters() -> None:
+    torch.manual_seed(4)
+    model = moved(5, 3, centered=True, cd_steps=2)
+    model.visible_offset.copy_(torch.rand(5, generator=generator(1)))
+    model.hidden_offset.copy_(torch.rand(3, generator=generator(2)))
+    x = states(5)[::3]
+    v = x.double()
+    negative = model.gibbs(v, 2, generator(4))
+    mean, middle = model.visible_offset, model.hidden_offset
+    weight = model.weight.detach().clone().requires_grad_()
+    b = (model.visible_bias + middle @ model.weight).detach().requires_grad_()  # biases of the centred machine
+    c = (model.hidden_bias + model.weight @ mean).detach().requires_grad_()
+
+    def free_energy(v: Tensor) -> Tensor:
+        centred = v - mean
+        logits = c + centred @ weight.T
+        return -(centred @ b) - F.softplus(logits).sum(1) + logits @ middle
+
+    expected = torch.autograd.grad(free_energy(v).mean() - free_energy(negative).mean(), (weight, b, c))
+    loss = model.loss(x, generator=generator(4))["loss"]
+    loss.backward()
+    torch.testing.assert_close(model.weight.grad, expected[0])
+    torch.testing.assert_close(model.visible_bias.grad, expected[1] - middle @ expected[0])
+    torch.testing.assert_close(model.hidden_bias.grad, expected[2] - expected[0] @ mean)
+    torch.testing.assert_close(loss, model.free_energy(x).mean() - model._free_energy(negative).mean())
+
+
+def test_centred_learning_does_not_depend_on_which_state_is_called_1() -> None:
+    """Data and their complement are learned equally well, and by the plain gradient they are not."""
+    x = (torch.rand(500, 12, generator=generator()) < 0.1).to(torch.uint8)
+    x[:, 6:] = x[:, :6]
+    nats = {}
+    for centered in (False, True):
+        for data, name in ((x, "few"), (1 - x, "many")):
+            torch.manual_seed(0)
+            model = RBM(Event.binary((12,)), hidden=6, centered=centered, cd_steps=1)
+            optimizer, noise = torch.optim.SGD(model.parameters(), lr=0.1), generator(1)
+            for _ in range(150):
+                optimizer.zero_grad()
+                model.loss(data[torch.randint(500, (100,), generator=noise)], generator=noise)["loss"].backward()
+                optimizer.step()
+            nats[centered, name] = -float(model.eval().log_prob(data).detach().mean())
+    assert abs(nats[True, "few"] - nats[True, "many"]) < 0.25 * abs(nats[False, "few"] - nats[False, "many"])

@@ -20,10 +20,13 @@ if TYPE_CHECKING:
     from ancestral.verbs.decompress import Restored, decompress
     from ancestral.verbs.disentangle import Disentanglement, disentangle
     from ancestral.verbs.evaluate import Evaluation, evaluate
+    from ancestral.verbs.filters import filters
     from ancestral.verbs.fit import fit
     from ancestral.verbs.latents import arithmetic, interpolate, manifold, reconstruct, traverse
     from ancestral.verbs.maps import score_map
+    from ancestral.verbs.mixing import Mixing, mixing
     from ancestral.verbs.outliers import Outliers, outliers
+    from ancestral.verbs.partition import Partition, partition
     from ancestral.verbs.probe import Probe, probe
     from ancestral.verbs.sample import sample
     from ancestral.verbs.score import score
@@ -43,8 +46,10 @@ __all__ = [
     "Event",
     "InvalidInput",
     "Likelihood",
+    "Mixing",
     "Model",
     "Outliers",
+    "Partition",
     "Probe",
     "Restored",
     "Run",
@@ -60,11 +65,14 @@ __all__ = [
     "decompress",
     "disentangle",
     "evaluate",
+    "filters",
     "fit",
     "interpolate",
     "load",
     "manifold",
+    "mixing",
     "outliers",
+    "partition",
     "probe",
     "reconstruct",
     "resume",
@@ -86,8 +94,10 @@ _HOMES = {
     "Evaluation": "ancestral.verbs.evaluate",
     "Event": "ancestral.event",
     "Likelihood": "ancestral.likelihood",
+    "Mixing": "ancestral.verbs.mixing",
     "Model": "ancestral.models.base",
     "Outliers": "ancestral.verbs.outliers",
+    "Partition": "ancestral.verbs.partition",
     "Probe": "ancestral.verbs.probe",
     "Restored": "ancestral.verbs.decompress",
     "Run": "ancestral.training",
@@ -101,11 +111,14 @@ _HOMES = {
     "decompress": "ancestral.verbs.decompress",
     "disentangle": "ancestral.verbs.disentangle",
     "evaluate": "ancestral.verbs.evaluate",
+    "filters": "ancestral.verbs.filters",
     "fit": "ancestral.verbs.fit",
     "interpolate": "ancestral.verbs.latents",
     "load": "ancestral.zoo",
     "manifold": "ancestral.verbs.latents",
+    "mixing": "ancestral.verbs.mixing",
     "outliers": "ancestral.verbs.outliers",
+    "partition": "ancestral.verbs.partition",
     "probe": "ancestral.verbs.probe",
     "reconstruct": "ancestral.verbs.latents",
     "resume": "ancestral.training",

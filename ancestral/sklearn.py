@@ -91,7 +91,7 @@ class DensityEstimator(DensityMixin, BaseEstimator):  # type: ignore[misc]
         table = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
         if not 0.0 <= self.validation_fraction < 1.0:
             raise InvalidInput(f"validation_fraction is {self.validation_fraction}, expected a share in [0, 1)")
-        if not registry.get(self.model).can("log_prob"):
+        if not (registry.get(self.model).can("log_prob") or callable(getattr(registry.get(self.model), "free_energy", None))):
             raise Unsupported(f"{self.model} has no log_prob, which an estimator of densities needs: take made, or realnvp")
         random = check_random_state(self.random_state)
         seed = int(random.randint(2**31 - 1))
@@ -131,9 +131,12 @@ class DensityEstimator(DensityMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def score_samples(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Return the log-density of each row, (n,), in nats, on the scale of X; log-probability for binary columns."""
+        """Return the log-density of each row, (n,), in nats, on the scale of X; log-probability for binary columns.
+
+        Of energy models whose partition function is unknown, such as an rbm of many columns, it is up to a constant.
+        """
         x = self._rows(X)
-        likelihood = likelihood_of(self.model_)
+        likelihood = likelihood_of(self.model_, relative=True)
         generator = torch.Generator().manual_seed(self._seed)
         parts = x.split(auto_batch_size(self.event_))
         with evaluating(self.model_):

@@ -111,6 +111,12 @@ PICTURES = {
         count=200,
         loading={"patches": 12},
     ),
+    "gaussian-rbm": Picture(
+        "uci/power-plant",
+        options={"hidden": 20, "variance": "learned", "persistent": True, "temperatures": 5},
+        training={"epochs": 15},
+        count=500,
+    ),
 }
 
 

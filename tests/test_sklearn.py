@@ -2,6 +2,7 @@ import pickle
 
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 from sklearn.base import clone
 from sklearn.metrics import roc_auc_score
@@ -199,3 +200,21 @@ def test_p_values_need_rows_that_were_held_out():
         detector.p_values(x)
     with pytest.raises(ValueError, match="infinity"):
         detector.predict([[np.inf, 0.0]])
+
+
+def test_an_energy_gives_scores_up_to_a_constant():
+    """Rows of one machine, whose true log-probability is a constant away from what the estimator gives."""
+    rng = np.random.default_rng(0)
+    half = rng.integers(0, 2, (400, 12))
+    X = np.concatenate([half, half], axis=1).astype(np.float32)  # 24 columns, each there twice
+    estimator = DensityEstimator(
+        "rbm", options={"hidden": 30, "gibbs_steps": 50}, epochs=100, learning_rate=0.02, random_state=0
+    ).fit(X)
+    assert estimator.model_.likelihood.kind == "none"
+    scores = estimator.score_samples(X)
+    assert scores == pytest.approx(-estimator.model_.free_energy(torch.tensor(X)).detach().numpy())
+    noise = rng.integers(0, 2, (400, 24)).astype(np.float32)
+    assert roc_auc_score(np.repeat((1, 0), 400), np.r_[scores, estimator.score_samples(noise)]) > 0.9
+    detector = OutlierDetector("rbm", options={"hidden": 30}, epochs=100, learning_rate=0.02, random_state=0).fit(X)
+    assert (detector.predict(noise) == -1).mean() > 0.6
+    assert set(np.unique(estimator.sample(5, random_state=1))) <= {0, 1}

@@ -3,8 +3,9 @@
     python zoo/record.py RUN NAME [--note TEXT] [--samples K] [--validation N] [--byte]
     python zoo/record.py --repack NAME      store what is there already as bytes, and measure that
 
-Validation is evaluated first, then the test split, once: a model that has a test figure is refused unless --again. With
---byte, matrices and kernels take one byte a number; --repack keeps the recorded remarks and says what the figures were.
+Of an energy model log Z is estimated first, for the weights as they are stored. Validation is evaluated before the test split,
+which is read once: a model that has a test figure is refused unless --again. With --byte, matrices and kernels take one byte a
+number; --repack keeps the recorded remarks and says what the figures were.
 """
 
 import argparse
@@ -18,9 +19,11 @@ from ancestral.errors import InvalidInput
 from ancestral.files import write_text
 from ancestral.models import store
 from ancestral.models.base import count_parameters
+from ancestral.models.energy.base import EnergyModel
 from ancestral.training import Run
 from ancestral.verbs.evaluate import evaluate
 from ancestral.verbs.inputs import Subject, open_model
+from ancestral.verbs.partition import partition
 from ancestral.verbs.translate import bleu
 
 ZOO = Path(__file__).resolve().parent
@@ -87,9 +90,15 @@ def record(
     if path.is_file() and not again:
         raise InvalidInput(f"{name} has a test figure already: the test split is read once; pass --again for a new model")
     put(folder, run.path, byte=byte)
+    # Of the weights as they are stored, before anything is measured: it reads no test data.
+    model = stored(folder).model
+    estimated = isinstance(model, EnergyModel) and not model.enumerable
+    partitioned = partition(folder, run.config["data"]["name"]).to_json() if estimated else None
     subject = stored(folder)
     figures = measure(subject, run.config["data"]["name"], samples, validation)
     translations = translated(replace(subject, name=name), run.config["data"]["name"])
+    if partitioned:
+        figures["partition"] = {**partitioned, "model": name}
     if translations:
         figures["bleu"] = translations
     published = yaml.safe_load((ZOO / "published.yaml").read_text(encoding="utf-8")).get(name, {})

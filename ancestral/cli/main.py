@@ -35,6 +35,12 @@ COMMANDS = {
     "neighbours": ("ancestral.cli.neighbours", "samples beside the training data nearest to them"),
     "parzen": ("ancestral.cli.parzen", "Parzen window estimate, which ranks models wrongly; for old figures alone"),
     "gabor": ("ancestral.cli.gabor", "how many filters are Gabor functions"),
+    "partition": (
+        "ancestral.cli.partition",
+        "log Z of an energy model by annealed importance sampling, kept with its weights",
+    ),
+    "mixing": ("ancestral.cli.mixing", "how many steps the Markov chains of a model remember"),
+    "filters": ("ancestral.cli.filters", "what the units of a model's first layer look for, as a picture"),
     "compare": ("ancestral.cli.compare", "several models on one split, paired example by example"),
     "vocode": ("ancestral.cli.vocode", "draw sounds from the log-mel spectra of recordings, and compare their spectra"),
     "recognise": ("ancestral.cli.recognise", "whether a classifier of recordings tells what drawn sounds were drawn for"),

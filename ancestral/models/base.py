@@ -123,7 +123,10 @@ class Model(nn.Module):
         elif event.end and not cls.sentences:
             problem = "data of one length"
         if problem:
-            raise InvalidInput(f"{name} takes {problem}, got {event} with axes {event.axes}{_takers(event, kind)}")
+            how = ""
+            if cls.takes == ("binary",) and kind in ("integer", "real"):
+                how = ". Or make them binary: binarize=0.5 is by a threshold, binarize=dynamic at random"
+            raise InvalidInput(f"{name} takes {problem}, got {event} with axes {event.axes}{_takers(event, kind)}{how}")
         if condition is not None and not cls.conditional:
             raise InvalidInput(f"{name} takes no condition, got one of {condition}: train it without --data.condition")
 

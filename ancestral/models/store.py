@@ -109,6 +109,21 @@ def from_bytes(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
             raise InvalidInput(f"the scale of {name} has shape {tuple(scale.shape)}, expected {needed}, a number for each row")
         numbers[name] = whole.float() * scale.float()
     return numbers
+def replace_tensor(name: str, tensor: torch.Tensor, path: Path) -> None:
+    """Write one tensor anew in a file of weights that has one of this name; what else is in it stays as it is.
+
+    Args:
+        name: its name in the state of the model.
+        tensor: what takes its place.
+        path: the file.
+
+    Raises:
+        InvalidInput: if the file has none of this name.
+    """
+    tensors = load_tensors(path.read_bytes())
+    if name not in tensors:
+        raise InvalidInput(f"{path} has no {name}: it holds the weights of another model")
+    save_weights({**tensors, name: tensor}, path)
 
 
 def half_of(name: str, tensor: torch.Tensor) -> torch.Tensor:

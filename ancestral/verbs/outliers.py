@@ -18,7 +18,7 @@ from ancestral.verbs.background import NOISE, fit_background
 from ancestral.verbs.inputs import Named, Subject, batches, check_fit, open_data, open_model
 from ancestral.verbs.outlier_scores import SCORES, auroc, code_bits, combined, p_values, ratio, typicality
 from ancestral.verbs.pictures import captioned_grid, save_image
-from ancestral.verbs.score import Bounded, likelihood_of, scores
+from ancestral.verbs.score import RELATIVE, Bounded, likelihood_of, scores
 
 if TYPE_CHECKING:
     import pandas
@@ -315,7 +315,9 @@ def _wanted(score: str, subject: Subject, background: Named | None) -> list[str]
 
 def _kind(subject: Subject, samples: int | None) -> Likelihood:
     """Return what the likelihoods of a model are, or raise where it has none."""
-    likelihood = likelihood_of(subject.model, samples)
+    likelihood = likelihood_of(subject.model, samples, relative=True)
+    if likelihood == RELATIVE:
+        return likelihood  # ranks and p-values are by differences, in which the constant has no part
     if not subject.model.can("log_prob") or likelihood.kind == "none":
         subject.model.log_prob(torch.zeros(1, *subject.model.event.shape))  # raises, and says which models have one
     return likelihood

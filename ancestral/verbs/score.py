@@ -33,18 +33,33 @@ class Bounded(Protocol):
         ...
 
 
-def likelihood_of(model: Model, samples: int | None = None) -> Likelihood:
+@runtime_checkable
+class Unnormalised(Protocol):
+    """A model with an energy: log p up to a constant that may be unknown."""
+
+    def free_energy(self, x: Tensor) -> Tensor:
+        """Return -log p(x) - log Z, (batch,), nats."""
+        ...
+
+
+RELATIVE = Likelihood("none", note="log p up to a constant")
+"""What figures are of which only differences between data mean something."""
+
+
+def likelihood_of(model: Model, samples: int | None = None, *, relative: bool = False) -> Likelihood:
     """Return the kind of the figures that a model gives, with the samples behind each.
 
     Args:
         model: the model.
         samples: samples per datum, for models that use some; the model's own number where None.
+        relative: whether log p up to a constant will do, where the model has nothing better.
 
     Raises:
         InvalidInput: if the model takes no samples and some are asked for.
     """
     if samples is None:
-        return model.likelihood
+        alone = relative and model.likelihood.kind == "none" and isinstance(model, Unnormalised)
+        return RELATIVE if alone else model.likelihood
     check_counts(samples=samples)
     if not isinstance(model, Bounded):
         raise InvalidInput(f"the likelihood of {model.name} is {model.likelihood}: it takes no samples, leave them out")
@@ -67,7 +82,9 @@ def log_likelihood(
         Unsupported: if the model has no likelihood.
         InvalidInput: if the model gives NaN.
     """
-    if isinstance(model, Bounded):
+    if likelihood == RELATIVE and isinstance(model, Unnormalised):
+        value = -model.free_energy(x)
+    elif isinstance(model, Bounded):
         value = model.bound(x, condition, samples=likelihood.samples or 1, generator=generator)
     else:
         value = model.log_prob(x, condition, generator=generator)

@@ -243,3 +243,29 @@ def test_a_background_model_is_trained_like_the_model(digits_run, tmp_path, monk
     found = outliers(digits_run, score="ratio", background="noise")
     assert found.background == "runs/digits-made-background-2"
     assert found.table.equals(outliers(digits_run, score="ratio", background=found.background).table)
+
+
+def test_an_energy_ranks_as_its_likelihood_does(monkeypatch):
+    """Ranks and p-values by free energy are those by the likelihood, which is a constant away."""
+    generator = torch.Generator().manual_seed(0)
+    splits = {
+        name: ArraySplit(torch.randint(2, (60, 8), generator=generator).byte()) for name in ("train", "validation", "test")
+    }
+    data = Data("coins", Event.binary((8,)), splits)
+
+    def machine() -> Model:
+        torch.manual_seed(0)
+        model = create("rbm", data.event, hidden=5)
+        with torch.no_grad():
+            model.weight.normal_()
+        return model
+
+    known = outliers(machine(), data, calibration=data)
+    monkeypatch.setattr("ancestral.models.energy.rbm.MAX_ENUMERATED", 4)
+    unknown = outliers(machine(), data, calibration=data)
+    assert known.kind == "exact"
+    assert unknown.kind == "none (log p up to a constant)"
+    assert unknown.table["index"].tolist() == known.table["index"].tolist()
+    assert unknown.table["p_value"].tolist() == known.table["p_value"].tolist()
+    shift = unknown.table["likelihood"] - known.table["likelihood"]
+    assert float(shift.std()) < 1e-5 < abs(float(shift.mean()))

@@ -65,6 +65,8 @@ class Options:
     crop: bool = False
     audio: str | None = None
     languages: str | None = None
+    bag: bool = False
+    strip: str | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.event, dict):

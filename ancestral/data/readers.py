@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ancestral.data.audio import Sound
 from ancestral.data.columnar import from_rows
+from ancestral.data.documents import Documents, documents_of_rows
 from ancestral.data.files import parquet_rows, read_path, root
 from ancestral.data.hub import hub_rows
 from ancestral.data.material import Columns, Material, Options
@@ -37,7 +38,7 @@ class Known:
     name: str
     about: str
     event: str
-    read: Callable[["Known", Options], Material | Text | Sound | Pairs]
+    read: Callable[["Known", Options], Material | Text | Sound | Pairs | Documents]
     files: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     hub: str | None = None
@@ -53,7 +54,7 @@ class Known:
         """Whether it can be loaded without the network."""
         return all(path.exists() for path in self.paths)
 
-    def material(self, options: Options) -> Material | Text | Sound | Pairs:
+    def material(self, options: Options) -> Material | Text | Sound | Pairs | Documents:
         """Read it.
 
         Raises:
@@ -182,3 +183,25 @@ def multi30k(known: Known, options: Options) -> Pairs:
     """Return descriptions of images in English and German, aligned; from English into German where nothing is asked for."""
     rows = parquet_rows({path.stem: [path] for path in known.paths}, known.name)
     return pairs_of_rows(rows, options.languages or LANGUAGES)
+
+
+def reuters(known: Known, options: Options) -> Documents:
+    """Return the news of Reuters-21578, titles included; the label is the topics, of which a document has any number."""
+    documents = documents_of_rows(parquet_rows({path.stem: [path] for path in known.paths}, known.name), options, "title,text")
+    column = documents.column
+
+    def labelled(name: str) -> tuple[dict[str, list[Any]], list[str] | None]:
+        return column("topics" if name == "label" else name) if column else ({}, None)
+
+    return replace(documents, column=labelled)
+
+
+def newsgroups(known: Known, options: Options) -> Documents:
+    """Return posts of newsgroups, without headers unless it is said otherwise; the label is the group."""
+    documents = documents_of_rows(parquet_rows({path.stem: [path] for path in known.paths}, known.name), options, "text")
+    column = documents.column
+
+    def labelled(name: str) -> tuple[dict[str, list[Any]], list[str] | None]:
+        return column("label_text" if name == "label" else name) if column else ({}, None)
+
+    return replace(documents, column=labelled, strip=("headers",))

@@ -68,7 +68,8 @@ def assemble(name: str, material: Material, options: Options) -> Data:
             kept = values.fixed(kept).contiguous()
             if draw is not None and split != "train":
                 kept, draw = draw(kept, frozen), None  # so that figures on it can be compared
-            splits[split] = ArraySplit(kept, y, draw)
+            names = None if material.names is None else [material.names[base][i] for i in index.tolist()]
+            splits[split] = ArraySplit(kept, y, draw, names)
         else:
             whole = ArraySplit(stored, None, _then(values.fixed, draw))
             splits[split] = _Conditioned(whole, index, y)

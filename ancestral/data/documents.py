@@ -25,6 +25,8 @@ ANY_DOCUMENTS = (ANY_SOURCE - {"binarize", "levels", "standardize"}) | {"bag", "
 SUFFIX = ".txt"
 """Suffix of a document that is a file of its own."""
 
+SHOWN = 80
+"""Letters of a document that name it."""
 Cells = dict[str, list[Any]]
 """Cells of a column by split."""
 
@@ -201,9 +203,10 @@ def assemble_documents(name: str, documents: Documents, options: Options) -> Dat
     count = sum(map(len, documents.texts.values()))
     cache.require_memory(count * len(bag.words), what, "read fewer documents, or count fewer words with vocabulary=")
     counts = {split: bag.counts(texts) for split, texts in documents.texts.items()}
+    names = {split: [bag.beginning(text, SHOWN) for text in texts] for split, texts in documents.texts.items()}
     event = Event.documents(bag)
     options = replace(options, event=None if asked is None else event)
-    data = assemble(name, replace(material, x=counts, event=event), options)
+    data = assemble(name, replace(material, x=counts, event=event, names=names), options)
     empty = {split: int((part.x.amax(1) == 0).sum()) for split, part in data.splits.items() if hasattr(part, "x")}
     data.record["vocabulary"] = len(bag.words)
     data.record["without_known_words"] = empty

@@ -132,6 +132,7 @@ class Material:
         steps: what was done to the values while reading, in words.
         invert: exchange low and high values (omniglot's black ink on white paper).
         event: what a datum is, where the source knows; then none can be asked for.
+        names: by split, what each datum is called or how it begins; None where they have no names.
         rounded: whether offsets of drawings were rounded to whole numbers, which reading them undoes.
         about: one line: what it is.
         record: JSON-able facts: where it came from.
@@ -150,6 +151,7 @@ class Material:
     steps: list[str] = field(default_factory=list)
     invert: bool = False
     event: Event | None = None
+    names: dict[str, list[str]] | None = None
     rounded: bool = False
     about: str = ""
     record: dict[str, Any] = field(default_factory=dict)

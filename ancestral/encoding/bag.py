@@ -119,6 +119,15 @@ class BagOfWords:
             raise InvalidInput(f"the text has none of the {len(self.words):,} known words, such as {some}: use some of them")
         return counts
 
+    def beginning(self, text: str, letters: int) -> str:
+        """Return the first words of a document, without what is left out of it, on one line of about so many letters.
+
+        >>> BagOfWords(("rose", "thorn")).beginning("A rose, and a thorn", 8)
+        'A rose, ...'
+        """
+        line = " ".join(_stripped(text, self.strip).split())
+        return line if len(line) <= letters else f"{line[:letters].rstrip()} ..."
+
     # JSON
 
     def to_json(self) -> dict[str, Any]:

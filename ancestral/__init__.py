@@ -21,10 +21,12 @@ if TYPE_CHECKING:
     from ancestral.verbs.disentangle import Disentanglement, disentangle
     from ancestral.verbs.evaluate import Evaluation, evaluate
     from ancestral.verbs.fit import fit
+    from ancestral.verbs.index import index, search
     from ancestral.verbs.latents import arithmetic, interpolate, manifold, reconstruct, traverse
     from ancestral.verbs.maps import score_map
     from ancestral.verbs.outliers import Outliers, outliers
     from ancestral.verbs.probe import Probe, probe
+    from ancestral.verbs.retrieval import Retrieval, retrieval
     from ancestral.verbs.sample import sample
     from ancestral.verbs.score import score
     from ancestral.verbs.stream import stream_log_prob
@@ -47,6 +49,7 @@ __all__ = [
     "Outliers",
     "Probe",
     "Restored",
+    "Retrieval",
     "Run",
     "TrainConfig",
     "Translation",
@@ -61,6 +64,7 @@ __all__ = [
     "disentangle",
     "evaluate",
     "fit",
+    "index",
     "interpolate",
     "load",
     "manifold",
@@ -68,9 +72,11 @@ __all__ = [
     "probe",
     "reconstruct",
     "resume",
+    "retrieval",
     "sample",
     "score",
     "score_map",
+    "search",
     "stream_log_prob",
     "stream_text",
     "translate",
@@ -90,6 +96,7 @@ _HOMES = {
     "Outliers": "ancestral.verbs.outliers",
     "Probe": "ancestral.verbs.probe",
     "Restored": "ancestral.verbs.decompress",
+    "Retrieval": "ancestral.verbs.retrieval",
     "Run": "ancestral.training",
     "TrainConfig": "ancestral.training",
     "Translation": "ancestral.verbs.translate",
@@ -102,6 +109,7 @@ _HOMES = {
     "disentangle": "ancestral.verbs.disentangle",
     "evaluate": "ancestral.verbs.evaluate",
     "fit": "ancestral.verbs.fit",
+    "index": "ancestral.verbs.index",
     "interpolate": "ancestral.verbs.latents",
     "load": "ancestral.zoo",
     "manifold": "ancestral.verbs.latents",
@@ -109,9 +117,11 @@ _HOMES = {
     "probe": "ancestral.verbs.probe",
     "reconstruct": "ancestral.verbs.latents",
     "resume": "ancestral.training",
+    "retrieval": "ancestral.verbs.retrieval",
     "sample": "ancestral.verbs.sample",
     "score": "ancestral.verbs.score",
     "score_map": "ancestral.verbs.maps",
+    "search": "ancestral.verbs.index",
     "stream_log_prob": "ancestral.verbs.stream",
     "stream_text": "ancestral.verbs.writing",
     "translate": "ancestral.verbs.translate",

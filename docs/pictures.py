@@ -29,9 +29,12 @@ from ancestral.models.base import Model
 from ancestral.training import TrainConfig, create_model, fit
 from ancestral.verbs import pictures
 from ancestral.verbs.completion_files import save
+from ancestral.verbs.index import index, search
 from ancestral.verbs.latent_pictures import save_grid
 from ancestral.verbs.translate import draw_attention
 
+NEIGHBOURS = 9
+"""Training data that are shown beside a test datum."""
 ASSETS = Path(__file__).resolve().parent / "assets"
 
 
@@ -44,7 +47,8 @@ class Picture:
         zoo: the trained model to use; None to train one.
         options: the model's options.
         training: training settings.
-        shows: samples, or reconstructions (test data, corrupted data, and what the model makes of them).
+        shows: samples; reconstructions (test data, corrupted data, and what the model makes of them); or neighbours (test
+            data, each with the training data of the nearest codes).
         condition: what the data are conditioned on.
         count: samples that are drawn.
     """
@@ -85,6 +89,7 @@ PICTURES = {
     "gan": Picture("mnist", training={"epochs": 8}, condition="label"),
     "rbm": Picture("binarized-mnist", options={"persistent": True}, training={"epochs": 8}),
     "denoising-autoencoder": Picture("mnist", training={"epochs": 6}, shows="reconstructions"),
+    "semantic-hashing": Picture("mnist", training={"epochs": 4}, shows="neighbours", count=6),
 }
 
 
@@ -99,6 +104,20 @@ def trained(name: str, picture: Picture, data: Data | None = None) -> Any:
         return fit(model, data, Path(folder) / "run", config).model()
 
 
+def neighbours(model: Model, picture: Picture) -> tuple[Tensor, list[str]]:
+    """Return rows of a test datum and the training data whose codes are nearest to its own, and the bits that differ."""
+    data = load(picture.data)
+    found = index(model, data)
+    queries, _ = data.split("test").batch(torch.arange(picture.count))
+    rows, captions = [], []
+    for query in queries:
+        near = search(found, query, k=NEIGHBOURS, model=model).neighbours
+        x, _ = data.split("train").batch(torch.tensor([each.number for each in near]))
+        rows.append(torch.cat((query[None], x)))
+        captions += ["query", *(str(each.distance) for each in near)]
+    return torch.cat(rows), captions
+
+
 def draw(name: str, picture: Picture) -> None:
     """Write the picture of one model."""
     model = trained(name, picture)
@@ -108,6 +127,9 @@ def draw(name: str, picture: Picture) -> None:
         n = picture.count
         x = model.sample(n, pictures.example_conditions(model.condition, n), generator=generator)
         pictures.samples(model.event, x, path)
+    elif picture.shows == "neighbours":
+        x, captions = neighbours(model, picture)
+        pictures.save_image(pictures.captioned_grid(x, model.event, captions, NEIGHBOURS + 1), path)
     else:
         x = reconstructions(model, picture, generator)
         pictures.save_image(pictures.image_grid(x, model.event, columns=10), path)

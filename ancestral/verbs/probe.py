@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from ancestral.data import Data
 from ancestral.errors import InvalidInput
-from ancestral.verbs.codes import encoded, first_labelled
-from ancestral.verbs.inputs import Named, Subject, check_counts, check_fit, open_data, open_model
+from ancestral.verbs.codes import encoded, first_labelled, open_encoder
+from ancestral.verbs.inputs import Named, check_counts, check_fit, open_data
 
 if TYPE_CHECKING:
     import pandas
@@ -92,7 +92,7 @@ def probe(
     from sklearn.decomposition import PCA
 
     check_counts(repeats=repeats, limit=limit, components=components)
-    subjects = [_coder(each) for each in (model, *beside)]
+    subjects = [open_encoder(each) for each in (model, *beside)]
     names = ["data", "PCA", *(subject.name for subject in subjects)]
     if len(set(names)) < len(names):
         raise InvalidInput(f"features are told apart by name, got {', '.join(names)}: name each model once")
@@ -143,16 +143,6 @@ def probe_plot(found: Probe) -> "Figure":
     axes.legend()
     axes.grid(alpha=0.3)
     return figure
-
-
-def _coder(model: Named) -> Subject:
-    """Return an unconditional model with `encode`, or raise."""
-    subject = open_model(model)
-    if not subject.model.can("encode"):
-        subject.model.encode(torch.empty(0))  # raises, and says which models can
-    if subject.model.condition is not None:
-        raise InvalidInput(f"{subject.name} is given {subject.model.condition}: probe a model without a condition")
-    return subject
 
 
 def _spread(y: NDArray[np.int64], n: int, random: np.random.Generator) -> NDArray[np.int64]:

@@ -1,5 +1,6 @@
 """Index and search: binary codes of data in a file, and what is near a query among them."""
 
+import inspect
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -239,6 +240,9 @@ def search_picture(index: CodeIndex, found: Found) -> "Image.Image":
         raise InvalidInput("the index does not say what data it is of: leave the picture out")
     if not found.neighbours:
         raise InvalidInput("nothing was found that could be drawn: search in a larger radius")
+    unknown = index.options.keys() - inspect.signature(load).parameters.keys()
+    if unknown:
+        raise InvalidInput(f"the index has the option {min(unknown)!r} of data, which there is not: leave the picture out")
     data = load(index.data, **index.options)
     if not data.event.is_image:
         raise InvalidInput(f"{index.data} are {data.event}, expected images: leave the picture out")

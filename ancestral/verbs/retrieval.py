@@ -183,7 +183,9 @@ def _baselines(x: Tensor, queries: Tensor, bits: int, documents: bool, seed: int
 def _distances(database: NDArray[Any], queries: NDArray[Any], how: str) -> NDArray[Any]:
     """Return distances, (queries, database), or what grows with them."""
     if how == "hamming":
-        return np.bitwise_count(queries[:, None] ^ database[None]).sum(-1, dtype=np.int32)
+        # Of zeros and ones |a - b| is a + b - 2 a b: a product of matrices, whose sums are exact in single precision.
+        database, queries = (np.unpackbits(v, axis=1).astype(np.float32) for v in (database, queries))
+        return queries.sum(1, keepdims=True) + database.sum(1) - 2.0 * queries @ database.T
     if how == "cosine":
         database, queries = (v / np.maximum(np.linalg.norm(v, axis=1, keepdims=True), 1e-12) for v in (database, queries))
         return -(queries @ database.T)

@@ -22,12 +22,14 @@ if TYPE_CHECKING:
     from ancestral.verbs.evaluate import Evaluation, evaluate
     from ancestral.verbs.filters import filters
     from ancestral.verbs.fit import fit
+    from ancestral.verbs.index import index, search
     from ancestral.verbs.latents import arithmetic, interpolate, manifold, reconstruct, traverse
     from ancestral.verbs.maps import score_map
     from ancestral.verbs.mixing import Mixing, mixing
     from ancestral.verbs.outliers import Outliers, outliers
     from ancestral.verbs.partition import Partition, partition
     from ancestral.verbs.probe import Probe, probe
+    from ancestral.verbs.retrieval import Retrieval, retrieval
     from ancestral.verbs.sample import sample
     from ancestral.verbs.score import score
     from ancestral.verbs.stream import stream_log_prob
@@ -52,6 +54,7 @@ __all__ = [
     "Partition",
     "Probe",
     "Restored",
+    "Retrieval",
     "Run",
     "TrainConfig",
     "Translation",
@@ -67,6 +70,7 @@ __all__ = [
     "evaluate",
     "filters",
     "fit",
+    "index",
     "interpolate",
     "load",
     "manifold",
@@ -76,9 +80,11 @@ __all__ = [
     "probe",
     "reconstruct",
     "resume",
+    "retrieval",
     "sample",
     "score",
     "score_map",
+    "search",
     "stream_log_prob",
     "stream_text",
     "translate",
@@ -100,6 +106,7 @@ _HOMES = {
     "Partition": "ancestral.verbs.partition",
     "Probe": "ancestral.verbs.probe",
     "Restored": "ancestral.verbs.decompress",
+    "Retrieval": "ancestral.verbs.retrieval",
     "Run": "ancestral.training",
     "TrainConfig": "ancestral.training",
     "Translation": "ancestral.verbs.translate",
@@ -113,6 +120,7 @@ _HOMES = {
     "evaluate": "ancestral.verbs.evaluate",
     "filters": "ancestral.verbs.filters",
     "fit": "ancestral.verbs.fit",
+    "index": "ancestral.verbs.index",
     "interpolate": "ancestral.verbs.latents",
     "load": "ancestral.zoo",
     "manifold": "ancestral.verbs.latents",
@@ -122,9 +130,11 @@ _HOMES = {
     "probe": "ancestral.verbs.probe",
     "reconstruct": "ancestral.verbs.latents",
     "resume": "ancestral.training",
+    "retrieval": "ancestral.verbs.retrieval",
     "sample": "ancestral.verbs.sample",
     "score": "ancestral.verbs.score",
     "score_map": "ancestral.verbs.maps",
+    "search": "ancestral.verbs.index",
     "stream_log_prob": "ancestral.verbs.stream",
     "stream_text": "ancestral.verbs.writing",
     "translate": "ancestral.verbs.translate",

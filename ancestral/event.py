@@ -15,13 +15,15 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
-from ancestral.encoding import TextEncoding
+from ancestral.encoding import BagOfWords, TextEncoding
+from ancestral.encoding.bag import COUNT_LEVELS
 from ancestral.errors import InvalidInput
 from ancestral.pcm import PCM
 
 IMAGE_AXES = ("channel", "height", "width")
 SEQUENCE_AXES = ("time",)
 DRAWING_AXES = ("point", "column")
+WORD_AXES = ("word",)
 PEN = ("down", "up", "over")
 """What the pen does after a point, by the level of its column."""
 
@@ -30,7 +32,7 @@ PEN = ("down", "up", "over")
 class Event:
     """The description of one datum: its shape, its axes and its support.
 
-    Use the constructors `binary`, `integers`, `real`, `tokens`, `sentences`, `drawing`, `audio`, `label` and
+    Use the constructors `binary`, `integers`, `real`, `tokens`, `sentences`, `drawing`, `audio`, `documents`, `label` and
     `labels`.
 
     Args:
@@ -45,6 +47,7 @@ class Event:
         end: sequences only: whether the last level is an end symbol, after which every entry is one; see `sentences`. Of
             mixed columns, the last level of the last one: entries after it are zeros, in that column end symbols.
         columns: data of mixed columns only: levels of each column of the last axis, None for a real one; `levels` is None.
+        bag: documents only: the words that are counted.
 
     Raises:
         InvalidInput: if the parts contradict each other.
@@ -66,6 +69,7 @@ class Event:
     classes: tuple[int, ...] | None = None
     end: bool = False
     columns: tuple[int | None, ...] | None = None
+    bag: BagOfWords | None = None
 
     def __post_init__(self) -> None:
         # A frozen dataclass is normalized through object.__setattr__.
@@ -110,6 +114,11 @@ class Event:
             raise InvalidInput(
                 f"labels of {self.classes} classes need two classes or more and one entry each, got shape {self.shape} and"
                 f" {self.levels} levels: use Event.labels"
+            )
+        if self.bag is not None and (self.shape != (len(self.bag.words),) or self.levels != COUNT_LEVELS):
+            raise InvalidInput(
+                f"counts of {len(self.bag.words)} words need an event of so many entries of {COUNT_LEVELS} levels, got shape"
+                f" {self.shape} and {self.levels or 'no'} levels: use Event.documents"
             )
 
     def _check_columns(self, columns: tuple[int | None, ...]) -> None:
@@ -240,6 +249,18 @@ class Event:
         8000 mu-law samples of 256 levels at 16000 Hz
         """
         return cls((length,), pcm.levels, SEQUENCE_AXES, pcm=pcm)
+
+    @classmethod
+    def documents(cls, bag: BagOfWords) -> "Event":
+        """A document as how often it has each word, 255 times or more counted as 255; `event.bag` counts those of a text.
+
+        >>> event = Event.documents(BagOfWords(("rose", "thorn")))
+        >>> print(event)
+        documents as counts of 2 words
+        >>> event.bag.counts(["A rose."])
+        array([[1, 0]], dtype=uint8)
+        """
+        return cls((len(bag.words),), COUNT_LEVELS, WORD_AXES, bag=bag)
 
     @classmethod
     def label(cls, classes: int) -> "Event":
@@ -473,6 +494,8 @@ class Event:
             return f"up to {self.numel} {what}, of {self.levels} levels with the end"
         if self.pcm is not None:
             entries = str(self.pcm)
+        if self.bag is not None:
+            return f"documents as counts of {self.numel} words"
         if self.classes is not None:
             return f"labels of {' and '.join(map(str, self.classes))} classes"
         return f"{'x'.join(map(str, self.shape)) or 'scalar'} {entries}"
@@ -746,6 +769,8 @@ class Event:
             fields["end"] = True
         if self.columns is not None:
             fields["columns"] = list(self.columns)
+        if self.bag is not None:
+            fields["bag"] = self.bag.to_json()
         return fields
 
     @classmethod
@@ -767,6 +792,7 @@ class Event:
                 tuple(fields["classes"]) if fields.get("classes") is not None else None,
                 _truth(fields.get("end", False)),
                 tuple(fields["columns"]) if fields.get("columns") is not None else None,
+                BagOfWords.from_json(fields["bag"]) if fields.get("bag") is not None else None,
             )
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidInput(f"not the description of an event ({error}): {str(fields)[:200]}") from error

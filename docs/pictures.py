@@ -32,9 +32,12 @@ from ancestral.models.representation.psd import PSD
 from ancestral.training import TrainConfig, create_model, fit
 from ancestral.verbs import pictures
 from ancestral.verbs.completion_files import save
+from ancestral.verbs.index import index, search
 from ancestral.verbs.latent_pictures import save_grid
 from ancestral.verbs.translate import draw_attention
 
+NEIGHBOURS = 9
+"""Training data that are shown beside a test datum."""
 ASSETS = Path(__file__).resolve().parent / "assets"
 
 
@@ -48,7 +51,8 @@ class Picture:
         options: the model's options.
         training: training settings.
         shows: samples, reconstructions (test data, and what the model makes of them), repairs (the same of corrupted
-            data), or filters (the largest weights of the first layer).
+            data), filters (the largest weights of the first layer), or neighbours (test data, each with the training data of
+            the nearest codes).
         condition: what the data are conditioned on.
         count: samples or filters that are drawn.
         loading: further options of the data.
@@ -117,6 +121,7 @@ PICTURES = {
         training={"epochs": 15},
         count=500,
     ),
+    "semantic-hashing": Picture("mnist", training={"epochs": 4}, shows="neighbours", count=6),
 }
 
 
@@ -131,6 +136,20 @@ def trained(name: str, picture: Picture, data: Data | None = None) -> Any:
         return fit(model, data, Path(folder) / "run", config).model()
 
 
+def neighbours(model: Model, picture: Picture) -> tuple[Tensor, list[str]]:
+    """Return rows of a test datum and the training data whose codes are nearest to its own, and the bits that differ."""
+    data = load(picture.data)
+    found = index(model, data)
+    queries, _ = data.split("test").batch(torch.arange(picture.count))
+    rows, captions = [], []
+    for query in queries:
+        near = search(found, query, k=NEIGHBOURS, model=model).neighbours
+        x, _ = data.split("train").batch(torch.tensor([each.number for each in near]))
+        rows.append(torch.cat((query[None], x)))
+        captions += ["query", *(str(each.distance) for each in near)]
+    return torch.cat(rows), captions
+
+
 def draw(name: str, picture: Picture) -> None:
     """Write the picture of one model."""
     model = trained(name, picture)
@@ -143,6 +162,9 @@ def draw(name: str, picture: Picture) -> None:
     elif picture.shows == "filters":
         columns = 20 if picture.count > 40 else 18
         pictures.save_image(filter_grid(shown_filters(model, picture.count, columns), columns), path)
+    elif picture.shows == "neighbours":
+        x, captions = neighbours(model, picture)
+        pictures.save_image(pictures.captioned_grid(x, model.event, captions, NEIGHBOURS + 1), path)
     else:
         x = reconstructions(model, picture, generator)
         pictures.save_image(pictures.image_grid(x, model.event, columns=10), path)

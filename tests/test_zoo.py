@@ -11,6 +11,7 @@ from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundEr
 import ancestral
 from ancestral import zoo
 from ancestral.data import catalogue
+from ancestral.encoding import BagOfWords
 from ancestral.errors import InvalidInput
 from ancestral.event import Event
 from ancestral.models import registry
@@ -175,6 +176,8 @@ def described(event: str) -> Event:
         return Event.drawing(int(event.split()[4]))
     if event.startswith("up to "):
         return Event.sentences(int(event.split()[2]), levels - 1)
+    if event.startswith("documents as counts of "):
+        return Event.documents(BagOfWords(tuple(f"word{i}" for i in range(int(event.split()[4])))))
     return Event.integers(tuple(map(int, event.partition(" ")[0].split("x"))), levels)
 
 

@@ -79,6 +79,38 @@ def open_subject(config: Namespace) -> tuple["Subject", "Data"]:
     return subject, open_data(name, subject, options)
 
 
+def labelled_parser(command: str, description: str, verb: Callable[..., Any], plots: Sequence[str]) -> ArgumentParser:
+    """Return the parser of a command that measures the codes of several models on labelled data, see `open_labelled`."""
+    parser = make_parser(command, "MODEL [DATA] [options]", description)
+    add_subject(parser)
+    parser.add_argument("-o", "--output", type=str, help=f"plot to write: {', '.join(plots)}")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--beside", type=Sequence[str], metavar="MODELS", help="further models, such as runs/a,runs/b")
+    add_verb(parser, verb, skip={"model", "data", "beside"})
+    add_data(parser, "the same as DATA")
+    return parser
+
+
+def open_labelled(
+    config: Namespace, opener: "Callable[[str | None, Subject, dict[str, Any]], Data]"
+) -> "tuple[Subject, Data, list[Subject]]":
+    """Return the model and the data with their labels that were asked for, and the models beside it.
+
+    Args:
+        config: what was parsed.
+        opener: loads data by name, for a model, with options: `verbs.inputs.open_data`, or one that takes more.
+    """
+    from ancestral.verbs.inputs import open_model
+
+    device = config.get("device", "auto")
+    subject = open_model(config.model, device)
+    name, options = named_data(config)
+    if subject.model.condition is None:
+        options.setdefault("condition", config.get("by", "label"))
+    data = opener(name, subject, options)
+    return subject, data, [open_model(other, device) for other in config.get("beside") or ()]
+
+
 def named_data(config: Namespace) -> tuple[str | None, dict[str, Any]]:
     """Return the name of the data that were asked for, as DATA or by --data, and the options with which they are loaded."""
     options = given(config.get("data"))

@@ -53,7 +53,7 @@ def assemble(name: str, material: Material, options: Options) -> Data:
     if material.rounded:
         values = replace(values, draw=undo_rounding(event), steps=(*values.steps, ROUNDED))
 
-    rows, carved = _split_rows(x, material, options)
+    rows, carved = split_rows(x, material, options)
     if options.limit is not None:
         rows = {split: _some(index, options.limit, options.seed) for split, index in rows.items()}
     size = sum(array.nbytes for array in x.values())
@@ -71,7 +71,8 @@ def assemble(name: str, material: Material, options: Options) -> Data:
             kept = values.fixed(kept).contiguous()
             if draw is not None and split != "train":
                 kept, draw = draw(kept, frozen), None  # so that figures on it can be compared
-            splits[split] = ArraySplit(kept, y, draw)
+            names = None if material.names is None else [material.names[base][i] for i in index.tolist()]
+            splits[split] = ArraySplit(kept, y, draw, names)
         else:
             whole = ArraySplit(stored, None, _then(values.fixed, draw))
             splits[split] = _Conditioned(whole, index, y)
@@ -124,7 +125,7 @@ class _Conditioned(Subset):
         return x, None if self.condition is None else self.condition.index_select(0, indices)
 
 
-def _split_rows(
+def split_rows(
     x: dict[str, NDArray[Any]], material: Material, options: Options
 ) -> tuple[dict[str, tuple[str, Tensor]], dict[str, Any]]:
     """Return for each split the array and the rows it takes, and a record of what was held out of train.

@@ -1,6 +1,6 @@
 """What a data set is to the rest of the library: named splits of one event."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -35,6 +35,7 @@ class ArraySplit:
         x: (n, *event.shape), in the event's storage type.
         condition: (n, *condition.shape) or None.
         transform: applied to each batch of x with the generator; None for none.
+        names: what each datum is called or how it begins, where it has a name or is a text; None where none has.
 
     >>> split = ArraySplit(torch.arange(6).view(3, 2))
     >>> split.batch(torch.tensor([2, 0]))
@@ -42,12 +43,19 @@ class ArraySplit:
             [0, 1]]), None)
     """
 
-    def __init__(self, x: Tensor, condition: Tensor | None = None, transform: Transform | None = None) -> None:
+    def __init__(
+        self,
+        x: Tensor,
+        condition: Tensor | None = None,
+        transform: Transform | None = None,
+        names: Sequence[str] | None = None,
+    ) -> None:
         if condition is not None and len(condition) != len(x):
             raise InvalidInput(f"got {len(x)} data and {len(condition)} conditions: give one condition for each datum")
         self.x = x
         self.condition = condition
         self.transform = transform
+        self.names = names
 
     def __len__(self) -> int:
         return len(self.x)

@@ -12,8 +12,10 @@ from ancestral.data.readers import (
     mixture,
     multi30k,
     natural_patches,
+    newsgroups,
     penn_treebank,
     pictures,
+    reuters,
     shapes,
     spoken_digits,
     stacked_mnist,
@@ -267,6 +269,24 @@ KNOWN: tuple[Known, ...] = (
         "up to 59 subword tokens, of 6001 levels with the end",
         multi30k,
         ("multi30k/train.parquet", "multi30k/validation.parquet", "multi30k/test.parquet"),
+    ),
+    Known(
+        "reuters21578",
+        "Reuters-21578, news of 1987 with their titles, ModApte split, as counts of the 2,000 most frequent words of train;"
+        " validation drawn from train; condition: label (the topics, any number of them)",
+        "documents as counts of 2000 words",
+        reuters,
+        ("reuters21578/train.parquet", "reuters21578/test.parquet"),
+        ("reuters",),
+    ),
+    Known(
+        "20newsgroups",
+        "posts of four of the 20 newsgroups, split by date, without headers unless strip= says otherwise, as counts of the"
+        " 2,000 most frequent words of train; validation drawn from train; condition: label (the group)",
+        "documents as counts of 2000 words",
+        newsgroups,
+        ("20newsgroups_4cat/train.parquet", "20newsgroups_4cat/test.parquet"),
+        ("20newsgroups_4cat",),
     ),
     Known(
         "kanji-strokes",

@@ -19,9 +19,10 @@ Classes = list[str] | list[list[str]]
 def condition_of(material: Material, columns: Sequence[str]) -> tuple[dict[str, Tensor], Event, Classes | None]:
     """Return the condition that `columns` make, by split; its event; and the names of its classes, if it has some.
 
-    One column of text, integers or truth values is a label; several columns, each of text or of classes with names, are
-    several labels; other columns are a real vector, which is standardized once the training split is known. One column of
-    frames, (n, frames, bands), stays what it is, with axes time and band; so does one of sentences, (n, tokens).
+    One column of text, integers or truth values is a label; one of lists of classes is a vector with a 1 for each that is
+    in the list; several columns, each of text or of classes with names, are several labels; other columns are a real
+    vector, which is standardized once the training split is known. One column of frames, (n, frames, bands),
+    stays what it is, with axes time and band; so does one of sentences, (n, tokens).
 
     Raises:
         InvalidInput: if a column is missing, or if it is neither.
@@ -37,6 +38,8 @@ def condition_of(material: Material, columns: Sequence[str]) -> tuple[dict[str, 
     if spoken:
         event = material.sentences[spoken[0]]
         return {split: torch.from_numpy(values).to(event.dtype) for split, values in found[0][0].items()}, event, None
+    if len(found) == 1 and any(_of_lists(array) for array in found[0][0].values()):
+        return _several(found[0][0], f"column {columns[0]!r} of {material.what}")
     if len(found) == 1 and next(iter(found[0][0].values())).dtype.kind in "OUSbiu":
         return _label(found[0], f"column {columns[0]!r} of {material.what}")
     if all(names is not None or next(iter(values.values())).dtype.kind in "OU" for values, names in found):
@@ -78,6 +81,29 @@ def _label(column: Columns, what: str) -> tuple[dict[str, Tensor], Event, list[s
         _event(names, what),
         names,
     )
+
+
+def _of_lists(array: NDArray[Any]) -> bool:
+    return array.dtype.kind == "O" and array.ndim == 1 and any(isinstance(cell, list) for cell in array)
+
+
+def _several(values: dict[str, NDArray[Any]], what: str) -> tuple[dict[str, Tensor], Event, list[str]]:
+    """Return lists of classes, any number for each datum, as vectors of zeros and ones."""
+    if not all(isinstance(cell, list) for array in values.values() for cell in array):
+        raise InvalidInput(
+            f"{what} holds lists in some rows, expected them in all: give an empty list where there is no class"
+        )
+    names = sorted({str(name) for array in values.values() for cell in array for name in cell})
+    _event(names, what)  # refuses fewer than two
+    event = Event.binary((len(names),), ("class",))
+    places = {name: i for i, name in enumerate(names)}
+    found = {}
+    for split, array in values.items():
+        found[split] = torch.zeros(len(array), len(names), dtype=event.dtype)
+        for row, cell in enumerate(array):
+            for name in cell:
+                found[split][row, places[str(name)]] = 1
+    return found, event, names
 
 
 def _event(names: list[str], what: str) -> Event:

@@ -69,6 +69,8 @@ class Options:
     languages: str | None = None
     patches: int | None = None
     patch_values: str | None = None
+    bag: bool = False
+    strip: str | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.event, dict):
@@ -136,6 +138,7 @@ class Material:
         invert: exchange low and high values (omniglot's black ink on white paper).
         event: what a datum is, where the source knows; then none can be asked for.
         cut: whether the data are patches already.
+        names: by split, what each datum is called or how it begins; None where they have no names.
         rounded: whether offsets of drawings were rounded to whole numbers, which reading them undoes.
         about: one line: what it is.
         record: JSON-able facts: where it came from.
@@ -156,6 +159,7 @@ class Material:
     invert: bool = False
     event: Event | None = None
     cut: bool = False
+    names: dict[str, list[str]] | None = None
     rounded: bool = False
     about: str = ""
     record: dict[str, Any] = field(default_factory=dict)

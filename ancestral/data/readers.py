@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ancestral.data.audio import Sound
 from ancestral.data.columnar import Rows, from_rows
+from ancestral.data.documents import Documents, documents_of_rows
 from ancestral.data.files import parquet_rows, read_path, root
 from ancestral.data.hub import hub_rows
 from ancestral.data.images import ImageDecoder, ImageFormat
@@ -50,7 +51,7 @@ class Known:
     name: str
     about: str
     event: str
-    read: Callable[["Known", Options], Material | Text | Sound | Pairs]
+    read: Callable[["Known", Options], Material | Text | Sound | Pairs | Documents]
     files: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     hub: str | None = None
@@ -66,7 +67,7 @@ class Known:
         """Whether it can be loaded without the network."""
         return all(path.exists() for path in self.paths)
 
-    def material(self, options: Options) -> Material | Text | Sound | Pairs:
+    def material(self, options: Options) -> Material | Text | Sound | Pairs | Documents:
         """Read it.
 
         Raises:
@@ -300,3 +301,25 @@ def _gray_images(rows: Rows, split: str) -> list[NDArray[np.uint8]]:
     return [
         ImageDecoder(ImageFormat(gray=True))([cell], [f"image {i}"])[0] for i, cell in enumerate(rows.cells(split, "image"))
     ]
+
+
+def reuters(known: Known, options: Options) -> Documents:
+    """Return the news of Reuters-21578, titles included; the label is the topics, of which a document has any number."""
+    documents = documents_of_rows(parquet_rows({path.stem: [path] for path in known.paths}, known.name), options, "title,text")
+    column = documents.column
+
+    def labelled(name: str) -> tuple[dict[str, list[Any]], list[str] | None]:
+        return column("topics" if name == "label" else name) if column else ({}, None)
+
+    return replace(documents, column=labelled)
+
+
+def newsgroups(known: Known, options: Options) -> Documents:
+    """Return posts of newsgroups, without headers unless it is said otherwise; the label is the group."""
+    documents = documents_of_rows(parquet_rows({path.stem: [path] for path in known.paths}, known.name), options, "text")
+    column = documents.column
+
+    def labelled(name: str) -> tuple[dict[str, list[Any]], list[str] | None]:
+        return column("label_text" if name == "label" else name) if column else ({}, None)
+
+    return replace(documents, column=labelled, strip=("headers",))

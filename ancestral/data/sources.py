@@ -5,13 +5,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ancestral.data import cache
 from ancestral.data.arrays import from_arrays, to_numpy
 from ancestral.data.assemble import assemble
 from ancestral.data.audio import Sound, assemble_sound, sound_of_rows
 from ancestral.data.base import Data
 from ancestral.data.catalogue import KNOWN, find
 from ancestral.data.columnar import Rows, from_rows
-from ancestral.data.files import FILES, below_root, kind_of, names_below_root, read_path, root
+from ancestral.data.documents import (
+    Documents,
+    assemble_documents,
+    documents_of_folder,
+    documents_of_frames,
+    documents_of_rows,
+    wanted,
+)
+from ancestral.data.files import FILES, below_root, kind_of, names_below_root, read_path, root, split_of
 from ancestral.data.hub import hub_rows, url_rows
 from ancestral.data.material import Material, Options
 from ancestral.data.pairs import Pairs, assemble_pairs, pairs_of_files, pairs_of_rows, parse_languages
@@ -55,6 +64,8 @@ def load(
     languages: str | None = None,
     patches: int | None = None,
     patch_values: str | None = None,
+    bag: bool = False,
+    strip: str | None = None,
 ) -> Data:
     """Return a data set: its event, its splits, and a record with which it can be loaded again.
 
@@ -97,9 +108,10 @@ def load(
             known name, else "byte".
         length: number of tokens of a datum, a window of the text; 256 where None. Of sound: of samples; 8,192 where None. Of
             translations: of the longest sentence that is admitted; where None, one more than the longest has.
-        vocabulary: number of words, subwords or characters that are known at most; see `TextEncoding.fit`.
+        vocabulary: number of words, subwords or characters that are known at most; see `TextEncoding.fit`. Of documents: of
+            words that are counted; 2,000 where None.
         words: what a word is: "letters" or "spaces"; see `TextEncoding.fit`.
-        text: column of text, of parquet files or a data set of the hub.
+        text: column of text, of parquet files or a data set of the hub; of documents, several are joined: "title,text".
         rate: sound: bring all to so many samples per second; where None, all must be of one rate.
         mono: sound: average the channels; else there must be one.
         crop: sound: take only the beginning of recordings longer than `length`, one datum each; else they are cut into data
@@ -113,6 +125,9 @@ def load(
             train, 2,000 from other splits. Those of one value are left out, and counted in the record.
         patch_values: "pixels" (where None), "contrast" (each less its mean and divided by its deviation), or "whitened" (of
             images whose amplitudes, which fall as 1 / frequency, were made flat).
+        bag: documents: a datum is how often one has each of the most frequent words of train. A document is a row of a table,
+            or a text file of a folder, in which the folders of files are their labels.
+        strip: documents: parts of posts that are left out, as scikit-learn does: some of headers,footers,quotes.
 
     Returns:
         The data set.
@@ -128,12 +143,15 @@ def load(
         condition, validation, test, seed, limit, event, binarize, levels, gray, size, image, columns, continuous, standardize,
         subset, revision, stream, buffer, memory, level, length, vocabulary, words, text, rate, mono, crop, audio, languages,
         patches, patch_values,
+        bag, strip,
     )  # fmt: skip
     if isinstance(source, Path):
         source = str(source)
     if not isinstance(source, str):
         if stream:
             raise InvalidInput("stream=True is for files, addresses and the hub, got an array: leave it out")
+        if wanted(options):
+            return _documents_in_memory(source, options)
         return assemble("array", _in_memory(source, options), options)
     known = find(source)
     if known is None:
@@ -148,7 +166,11 @@ def load(
     return data
 
 
-def _assembled(name: str, found: Material | Rows | Text | Sound | Pairs, options: Options) -> Data:
+def _assembled(name: str, found: Material | Rows | Text | Sound | Pairs | Documents, options: Options) -> Data:
+    if isinstance(found, Rows) and wanted(options):
+        found = documents_of_rows(found, options)
+    if isinstance(found, Documents):
+        return assemble_documents(name, found, options)
     if isinstance(found, Rows) and options.languages is not None:
         found = pairs_of_rows(found, options.languages)
     if isinstance(found, Pairs):
@@ -177,6 +199,32 @@ def _in_memory(source: Any, options: Options) -> Material:
     return material
 
 
+def _documents_in_memory(source: Any, options: Options) -> Data:
+    frames = dict(source) if isinstance(source, Mapping) else {"train": source}
+    if not all(type(value).__name__ == "DataFrame" for value in frames.values()):
+        raise InvalidInput("bag= takes tables with a column of text, got arrays: give data frames, files or a folder of texts")
+    data = assemble_documents("array", documents_of_frames(frames, options, "the data frame"), options)
+    data.record["source"] = "memory"
+    return data
+
+
+def _documents_of_path(path: Path, options: Options) -> Documents | None:
+    """Return the documents of a folder of text files, or of tables; None where a path holds something else."""
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    tables = [file for file in files if kind_of(file) in (".csv", ".tsv")]
+    if tables:
+        from ancestral.data.tables import read_csv  # pandas takes half a second to import
+
+        cache.require_memory(sum(file.stat().st_size for file in tables) * 4, str(path), "store it as parquet")
+        by_split: dict[str, list[Path]] = {}
+        for file in tables:
+            by_split.setdefault((split_of(file) if len(tables) > 1 else "") or "train", []).append(file)
+        found = documents_of_frames({split: read_csv(some) for split, some in by_split.items()}, options, str(path))
+        found.record = cache.describe(tables)
+        return found
+    return None if any(kind_of(file) == ".parquet" for file in files) or path.is_file() else documents_of_folder(path)
+
+
 def _named(name: str, options: Options) -> Data:
     """Return the data set of a name that is not a known one."""
     if not name.strip():
@@ -186,9 +234,9 @@ def _named(name: str, options: Options) -> Data:
         return assemble_pairs(name, pairs, options)
     path = Path(name).expanduser()
     found = path if path.exists() else below_root(name)
-    rows: Rows | Material | Text
+    rows: Rows | Material | Text | Documents
     if found is not None:
-        rows = read_path(found, options)
+        rows = (_documents_of_path(found, options) if wanted(options) else None) or read_path(found, options)
         source = str(found.resolve())
         if options.languages is not None and not isinstance(rows, Rows):
             one, other = parse_languages(options.languages)
@@ -205,8 +253,13 @@ def _named(name: str, options: Options) -> Data:
     if options.stream:
         if options.languages is not None:
             raise InvalidInput(f"{name} is to be read as translations, which are held and not streamed: leave stream= out")
-        if not isinstance(rows, Rows) or options.text is not None or sound_of_rows(rows, options) is not None:
-            text = isinstance(rows, Text) or options.text is not None
+        if (
+            not isinstance(rows, Rows)
+            or options.text is not None
+            or wanted(options)
+            or sound_of_rows(rows, options) is not None
+        ):
+            text = isinstance(rows, Text) or options.text is not None or wanted(options)
             kind = "an array file" if isinstance(rows, Material) else "text" if text else "sound"
             raise InvalidInput(f"{name} is {kind}, which is memory-mapped and not streamed: leave stream= out")
         data = stream_rows(name, rows, options)

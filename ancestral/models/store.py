@@ -109,6 +109,8 @@ def from_bytes(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
             raise InvalidInput(f"the scale of {name} has shape {tuple(scale.shape)}, expected {needed}, a number for each row")
         numbers[name] = whole.float() * scale.float()
     return numbers
+
+
 def replace_tensor(name: str, tensor: torch.Tensor, path: Path) -> None:
     """Write one tensor anew in a file of weights that has one of this name; what else is in it stays as it is.
 

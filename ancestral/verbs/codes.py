@@ -36,6 +36,23 @@ def open_coder(model: Named) -> Subject:
     return subject
 
 
+def open_encoder(model: Named) -> Subject:
+    """Return a model without a condition whose data have codes.
+
+    Raises:
+        Unsupported: if it has no `encode`.
+        InvalidInput: if it has a condition.
+    """
+    subject = open_model(model)
+    if not subject.model.can("encode"):
+        subject.model.encode(torch.empty(0))  # raises, and says which models can
+    if subject.model.condition is not None:
+        raise InvalidInput(
+            f"{subject.name} is given {subject.model.condition}: take a model without a condition, with codes of data alone"
+        )
+    return subject
+
+
 def encoded(model: Model, x: Tensor, condition: Tensor | None) -> Tensor:
     """Return the codes of data, (batch, code), on the CPU, a batch at a time."""
     return _in_batches(model, lambda part, c: model.encode(part, c).flatten(1), x, condition)

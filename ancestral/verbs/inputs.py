@@ -27,8 +27,8 @@ from ancestral.zoo import find
 BATCH_ELEMENTS = 2**23
 """Raw parameters or features of entries held at once, about, where no batch size is given: 32 MiB in single precision. More
 would not be faster, and memory of that size is asked for anew by every layer."""
-ENCODING = {"event", "level", "vocabulary", "words"}
-"""Options of data that decide what a token of text is."""
+ENCODING = {"event", "level", "vocabulary", "words", "strip"}
+"""Options of data that decide what a token of text is, or what is counted of documents."""
 SAMPLES = {"event", "levels", "length"}
 """Options of data that decide what a sound is."""
 WEIGHTS = ("half", "int8", "bfloat16")
@@ -155,11 +155,12 @@ def open_data(data: Data | str | None, subject: Subject, options: dict[str, Any]
 def _load_for(event: Event, name: str, options: dict[str, Any]) -> Data:
     """Load data other than those that a model was trained on, for its event, where reading them depends on one.
 
-    That is so of text (its tokens), drawings and sounds (their length, levels and rate), if another is not asked for.
+    That is so of text (its tokens), documents (their words), drawings and sounds (their length, levels and rate), if another
+    is not asked for.
     """
 
     def kind(event: Event) -> tuple[bool, ...]:
-        return event.encoding is not None, event.is_drawing, event.pcm is not None
+        return event.encoding is not None, event.is_drawing, event.pcm is not None, event.bag is not None
 
     if not any(kind(event)) or (ENCODING if event.pcm is None else SAMPLES) & options.keys():
         return load(name, **options)
@@ -236,7 +237,8 @@ def check_fit(subject: Subject, data: Data) -> None:
     if not same_space(model.event, data.event):
         advice = "choose data or a model that fit"
         if str(model.event) == str(data.event):
-            advice = "its tokens are another vocabulary's; load it for the model's own event"
+            what = "tokens" if data.event.bag is None else "words"
+            advice = f"its {what} are another vocabulary's; load it for the model's own event"
         raise InvalidInput(f"{subject.name} is a model of {model.event} data, {data.name} is {data.event}: {advice}")
     if model.condition is None:
         return
@@ -259,7 +261,7 @@ def same_space(a: Event, b: Event) -> bool:
     >>> same_space(Event.integers((4,), 256, ("time",)), Event.integers((4,), 256))
     True
     """
-    one, other = ((e.shape, e.levels, e.columns, e.encoding, e.pcm, e.end) for e in (a, b))
+    one, other = ((e.shape, e.levels, e.columns, e.encoding, e.pcm, e.end, e.bag) for e in (a, b))
     return one == other
 
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from ancestral.data import Data, load
 from ancestral.errors import InvalidInput
-from ancestral.verbs.codes import encoded, first_labelled
-from ancestral.verbs.inputs import Named, Subject, check_counts, check_fit, open_data, open_model
+from ancestral.verbs.codes import encoded, first_labelled, open_encoder
+from ancestral.verbs.inputs import Named, Subject, check_counts, check_fit, open_data
 from ancestral.verbs.patch_features import pooled_codes, sees_patches
 
 if TYPE_CHECKING:
@@ -100,13 +100,13 @@ def probe(
     from sklearn.decomposition import PCA
 
     check_counts(repeats=repeats, limit=limit, components=components, stride=stride, pools=pools)
-    subjects = [_coder(each) for each in (model, *beside)]
+    subjects = [open_encoder(each) for each in (model, *beside)]
     names = ["data", "PCA", *(subject.name for subject in subjects)]
     if len(set(names)) < len(names):
         raise InvalidInput(f"features are told apart by name, got {', '.join(names)}: name each model once")
     if split in labelled or not labelled:
         raise InvalidInput(f"labelled data are of {list(labelled)}, expected splits other than {split!r}, which is held out")
-    data = open_labelled(data, subjects[0], {"condition": by})
+    data = open_for_probe(data, subjects[0], {"condition": by})
     for subject in subjects[1:]:
         if not sees_patches(subject, data.event):
             check_fit(subject, data)
@@ -154,7 +154,7 @@ def probe_plot(found: Probe) -> "Figure":
     return figure
 
 
-def open_labelled(data: Data | str | None, subject: Subject, options: dict[str, Any]) -> Data:
+def open_for_probe(data: Data | str | None, subject: Subject, options: dict[str, Any]) -> Data:
     """Return data for a probe: of the model's own event, or images for a model of patches of them.
 
     Args:
@@ -186,16 +186,6 @@ def _codes(subject: Subject, parts: Sequence[torch.Tensor], data: Data, stride: 
     labelled, *others = (pooled_codes(subject, x, stride, pools).double().numpy() for x in parts)
     used = labelled.std(0) > 0  # a model whose codes have one sign leaves the other's places empty
     return [z[:, used] for z in (labelled, *others)]
-
-
-def _coder(model: Named) -> Subject:
-    """Return an unconditional model with `encode`, or raise."""
-    subject = open_model(model)
-    if not subject.model.can("encode"):
-        subject.model.encode(torch.empty(0))  # raises, and says which models can
-    if subject.model.condition is not None:
-        raise InvalidInput(f"{subject.name} is given {subject.model.condition}: probe a model without a condition")
-    return subject
 
 
 def _spread(y: NDArray[np.int64], n: int, random: np.random.Generator) -> NDArray[np.int64]:

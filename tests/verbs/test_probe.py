@@ -90,7 +90,7 @@ def test_refused(blobs):
         r"Itself is a model of 7 real data, blobs is 42 real": lambda: probe(model, blobs, beside=[Itself(Event.real((7,)))]),
         r"expected splits other than 'test'": lambda: probe(model, blobs, labelled=("train", "test")),
         r"components is 0": lambda: probe(model, blobs, components=0),
-        r"probe a model without a condition": lambda: probe(Hidden(blobs.event, blobs.condition), blobs),
+        r"take a model without a condition": lambda: probe(Hidden(blobs.event, blobs.condition), blobs),
     }.items():
         with pytest.raises(InvalidInput, match=message):
             call()

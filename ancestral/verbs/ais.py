@@ -12,7 +12,7 @@ from ancestral.data import Data
 from ancestral.errors import InvalidInput
 from ancestral.layers.mlp import check_choice
 from ancestral.verbs.decoders import Decoder, open_decoder
-from ancestral.verbs.inputs import Named, check_counts, evaluating, open_data, open_model, track
+from ancestral.verbs.inputs import Named, check_counts, evaluating, first_data, open_data, open_model, track
 
 SCHEDULES = ("sigmoid", "linear")
 """How inverse temperatures go from 0 to 1; sigmoid spends more of them near both ends."""
@@ -148,14 +148,12 @@ def ais(
     subject = open_model(model)
     data = open_data(data, subject)
     decoder = open_decoder(subject, observation, sigma)
-    annealer = Annealer(schedule_of(schedule, steps), chains, leapfrogs, batch_size, seed)
+    annealer = Annealer(schedule_of(schedule, steps), chains, leapfrogs, batch_size, seed, progress)
     with evaluating(subject.model):
         if decoder.sigma is not None and sigma is None:
             decoder = replace(decoder, sigma=choose_sigma(decoder, data, schedule, leapfrogs, seed))
-        x, condition = _first(data, split, limit, seed)
-        part = track(range(2), "annealing", 2, progress=progress)
+        x, condition = first_data(data, split, limit, seed)
         found, accepted = annealer.forward(decoder, decoder.prepared(x, seed), condition)
-        next(part, None)
         rows = torch.randint(len(x), (simulated,), generator=torch.Generator().manual_seed(seed))
         given = None if condition is None else condition[rows]
         generator = torch.Generator(device=subject.model.device).manual_seed(seed + 1)
@@ -194,16 +192,11 @@ def choose_sigma(
     sigmas: Sequence[float] = SIGMAS,
 ) -> float:
     """Return the standard deviation, of some, under which the first validation data are likeliest, by short chains."""
-    x, condition = _first(data, "validation", CHOOSING["limit"], seed)
+    x, condition = first_data(data, "validation", CHOOSING["limit"], seed)
     x = decoder.prepared(x, seed)
     annealer = Annealer(schedule_of(schedule, CHOOSING["steps"]), CHOOSING["chains"], leapfrogs, None, seed)
     found = [float(annealer.forward(replace(decoder, sigma=sigma), x, condition)[0].mean()) for sigma in sigmas]
     return sigmas[max(range(len(sigmas)), key=found.__getitem__)]
-
-
-def _first(data: Data, split: str, limit: int | None, seed: int) -> tuple[Tensor, Tensor | None]:
-    part = data.split(split)
-    return part.batch(torch.arange(min(len(part), limit or len(part))), torch.Generator().manual_seed(seed))
 
 
 def _error(values: Tensor) -> float | None:
@@ -233,6 +226,7 @@ class Annealer:
         leapfrogs: steps along the gradient in each proposal.
         batch_size: data whose chains run at once; so many that they fit into memory where None.
         seed: seed of the chains.
+        progress: show a progress bar of the temperatures of each batch.
     """
 
     betas: Tensor
@@ -240,6 +234,7 @@ class Annealer:
     leapfrogs: int
     batch_size: int | None = None
     seed: int = 0
+    progress: bool = False
 
     @torch.no_grad()
     def forward(self, decoder: Decoder, x: Tensor, condition: Tensor | None = None) -> tuple[Tensor, float]:
@@ -258,7 +253,7 @@ class Annealer:
             chain = _Chain(decoder, *_repeated(part, given, self.chains), generator)
             z = chain.prior()
             weights = torch.zeros(len(z), dtype=torch.float64, device=z.device)
-            for t in range(1, len(self.betas)):
+            for t in self._tracked(range(1, len(self.betas)), "annealing"):
                 weights += float(self.betas[t] - self.betas[t - 1]) * chain.log_likelihood(z)
                 z, accepted = chain.step(z, float(self.betas[t]), sizes[t], self.leapfrogs)
                 shares.append(float(accepted.mean()))
@@ -284,11 +279,14 @@ class Annealer:
             chain = _Chain(decoder, *_repeated(part, given, self.chains), generator)
             codes, done = z[done : done + len(part)].repeat_interleave(self.chains, dim=0), done + len(part)
             weights = torch.zeros(len(codes), dtype=torch.float64, device=codes.device)
-            for t in range(len(self.betas) - 1, 0, -1):
+            for t in self._tracked(range(len(self.betas) - 1, 0, -1), "going back"):
                 codes, _ = chain.step(codes, float(self.betas[t]), sizes[t], self.leapfrogs)
                 weights -= float(self.betas[t] - self.betas[t - 1]) * chain.log_likelihood(codes)
             bounds.append(-_log_mean(weights, self.chains))
         return torch.cat(bounds).cpu()
+
+    def _tracked(self, steps: range, what: str) -> Iterator[int]:
+        return track(steps, what, len(steps), progress=self.progress)
 
     def _parts(
         self, decoder: Decoder, x: Tensor, condition: Tensor | None

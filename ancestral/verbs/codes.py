@@ -12,7 +12,7 @@ from ancestral.data.base import Split
 from ancestral.errors import InvalidInput, Unsupported
 from ancestral.models import registry
 from ancestral.models.base import Model
-from ancestral.verbs.inputs import Named, Subject, auto_batch_size, evaluating, open_data, open_model
+from ancestral.verbs.inputs import Named, Subject, auto_batch_size, evaluating, first_data, open_data, open_model
 from ancestral.verbs.pictures import example_conditions
 
 HOWS = ("linear", "spherical")
@@ -89,8 +89,7 @@ def first_labelled(data: Data, split: str, limit: int | None, what: str = "label
     Raises:
         InvalidInput: if the split has no classes.
     """
-    part = data.split(split)
-    x, classes = part.batch(torch.arange(min(len(part), limit or len(part))), torch.Generator().manual_seed(0))
+    x, classes = first_data(data, split, limit)
     if classes is None:
         raise InvalidInput(f"the split {split!r} of {data.name} has no {what}: name another")
     return x, classes.long()

@@ -163,6 +163,8 @@ def _with_labels(data: Data, by: Sequence[str]) -> Data | None:
     named = list(by or LABELS.get(data.name, ("label",)))
     if data.condition is not None and not by and _is_label(data.condition) and data.name not in LABELS:
         return data
+    if data.record.get("source") == "memory" and not by:
+        return None  # there is nothing to load again
     options = {key: value for key, value in data.record.get("options", {}).items() if key != "condition"}
     try:
         labelled = load(data.name, **options, condition=named if len(named) != 1 else named[0])

@@ -306,6 +306,12 @@ def batches(
         yield indices, x.to(model.device), condition
 
 
+def first_data(data: Data, split: str, limit: int | None, seed: int = 0) -> tuple[Tensor, Tensor | None]:
+    """Return the first data of a split, all where `limit` is None, and their conditions; its randomness is from `seed`."""
+    part = data.split(split)
+    return part.batch(torch.arange(min(len(part), limit or len(part))), torch.Generator().manual_seed(seed))
+
+
 def count_batches(split: Split, model: Model, batch_size: int | None, limit: int | None) -> int:
     """Return how many batches `batches` yields."""
     n = len(split) if limit is None else min(limit, len(split))

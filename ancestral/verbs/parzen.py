@@ -14,7 +14,7 @@ from ancestral.errors import InvalidInput
 from ancestral.event import Event
 from ancestral.likelihood import Likelihood
 from ancestral.verbs.features import drawn_like
-from ancestral.verbs.inputs import Named, check_counts, open_data, open_model
+from ancestral.verbs.inputs import Named, check_counts, first_data, open_data, open_model
 
 SIGMAS = tuple(0.01 * 10.0 ** (i / 8) for i in range(17))
 """Standard deviations that are tried on validation data: from 0.01 to 1, evenly in log."""
@@ -115,10 +115,10 @@ def parzen(
     warnings.warn(WARNING, ParzenWarning, stacklevel=2)
     x, _ = drawn_like(subject, data, n, split, seed)
     centres = unit_scale(x, data.event)
-    chosen = unit_scale(_first(data, "validation", 1000, seed), data.event)
+    chosen = unit_scale(first_data(data, "validation", 1000, seed)[0], data.event)
     means = [float(window_log_density(chosen, centres, sigma).mean()) for sigma in sigmas]
     sigma = sigmas[max(range(len(sigmas)), key=means.__getitem__)]
-    found = window_log_density(unit_scale(_first(data, split, limit, seed), data.event), centres, sigma)
+    found = window_log_density(unit_scale(first_data(data, split, limit, seed)[0], data.event), centres, sigma)
     levels = data.event.levels
     return Parzen(
         model=subject.name,
@@ -132,11 +132,6 @@ def parzen(
         measure="standardized entries" if levels is None else f"x / {levels - 1}, in [0, 1]^{data.event.numel}",
         warning=WARNING,
     )
-
-
-def _first(data: Data, split: str, limit: int | None, seed: int) -> Tensor:
-    part = data.split(split)
-    return part.batch(torch.arange(min(len(part), limit or len(part))), torch.Generator().manual_seed(seed))[0]
 
 
 def unit_scale(x: Tensor, event: Event) -> Tensor:

@@ -1,22 +1,32 @@
 """Classification from features: accuracy by the number of labels, on what models learned without labels.
 
-python -m benchmarks features     the table of docs/representations.md and its plot; needs ANCESTRAL_DATA
+python -m benchmarks.features --data textures     print the table of one data set; needs ANCESTRAL_DATA
+python -m benchmarks.features --save              all of them, onto docs/representations.md, and the plot
 """
 
+import argparse
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from ancestral.data import load
 from ancestral.training import TrainConfig, create_model, fit
 from ancestral.verbs.inputs import Subject
 from ancestral.verbs.pictures import save_figure
 from ancestral.verbs.probe import Probe, probe
+from benchmarks import page
 
 LABELS = (30, 100, 300, 1000)
+COMPONENTS = 32
+"""Principal components."""
+REPEATS = 3
+"""Draws of the labels."""
 PICTURE = Path(__file__).resolve().parents[1] / "docs" / "assets" / "features.png"
 
 
@@ -91,12 +101,8 @@ TASKS = {
 
 
 def measure(tiny: bool, repeats: int) -> list[dict[str, Any]]:
-    """Return the table, and write the plot unless the sizes are the smallest."""
-    tasks = {"textures": TASKS["textures"]} if tiny else TASKS
-    found = {name: _probed(name, task, tiny, repeats) for name, task in tasks.items()}
-    if not tiny:
-        draw({name: result for name, (result, _) in found.items()}, PICTURE)
-    return [_table(found, tasks, repeats)]
+    """Return a table for each data set."""
+    return [table(name, tiny, repeats) for name in (["textures"] if tiny else TASKS)]
 
 
 def _probed(name: str, task: Task, tiny: bool, repeats: int) -> tuple[Probe, dict[str, float]]:
@@ -124,52 +130,79 @@ def _probed(name: str, task: Task, tiny: bool, repeats: int) -> tuple[Probe, dic
         beside=others,
         repeats=repeats,
         limit=task.limit,
-        components=32,
+        components=COMPONENTS,
         stride=task.stride,
         pools=task.pools,
     )
     return result, seconds
 
 
-def _table(found: dict[str, tuple[Probe, dict[str, float]]], tasks: dict[str, Task], repeats: int) -> dict[str, Any]:
-    rows = []
-    counts = []
-    for name, (result, seconds) in found.items():
-        for features, part in result.table.groupby("features", sort=False):
-            shown = {"data": "raw", "PCA": "32 principal components"}.get(str(features), str(features))
-            spent = f"{seconds[str(features)]:.0f}" if features in seconds else ""
-            cells = [f"{a:.1%} ± {e:.1%}" for a, e in zip(part["accuracy"], part["standard_error"], strict=True)]
-            rows.append([name, shown, spent, *cells])
-        train = tasks[name].limit
-        among = f", labels among the first {train:,} of train" if train else ", labels among all of train"
-        counts.append(f"{name} {result.count:,}{among}")
-    labels = [f"{n:,} labels" for n in next(iter(found.values()))[0].table["labels"].unique()]
+def table(name: str, tiny: bool, repeats: int) -> dict[str, Any]:
+    """Return the table of one data set, with the accuracies that the plot is of."""
+    task = TASKS[name]
+    result, seconds = _probed(name, task, tiny, repeats)
+    rows, curves = [], {}
+    for features, part in result.table.groupby("features", sort=False):
+        shown = {"data": "raw", "PCA": f"{COMPONENTS} principal components"}.get(str(features), str(features))
+        spent = f"{seconds[str(features)]:.0f}" if features in seconds else ""
+        rows.append(
+            [shown, spent, *(f"{a:.1%} ± {e:.1%}" for a, e in zip(part["accuracy"], part["standard_error"], strict=True))]
+        )
+        curves[shown] = part[["labels", "accuracy", "standard_error"]].astype(float).to_numpy().tolist()
+    among = f"the first {task.limit:,} data" if task.limit else "all data"
+    places = (
+        f" Models are of patches of 8 x 8 in equal contrast, encoded at places {task.stride} pixels apart, and averaged over"
+        f" {task.pools} x {task.pools} parts."
+        if task.seen
+        else ""
+    )
     return {
-        "title": "Accuracy on test data by the number of labels",
-        "header": ["data", "features", "seconds", *labels],
+        "data": name,
+        "title": f"{name}: accuracy by the number of labels",
+        "header": ["features", "seconds", *(f"{n:,} labels" for n in result.table["labels"].unique())],
         "rows": rows,
+        "curves": curves,
         "notes": [
-            f"Test data: {'; '.join(counts)}. Means of {repeats} draws of the labels, with the standard error over them; every"
-            " model was trained once, from seed 0, without labels, for the seconds of one processor that are stated. Logistic"
-            " regression of scikit-learn on standardized features, its penalty not tuned. Models of CIFAR-10 and of"
-            " textures are of patches of 8 x 8 in equal contrast: those of an image of 32 x 32 are encoded at every fourth"
-            " place and averaged over quadrants, those of a texture of 16 x 16 at every second one and averaged over it."
+            f"{result.count:,} test data, labels among {among} of train. Means of {repeats} draws of the labels, with the"
+            " standard error over them; every model was trained once, from seed 0, without labels, for the seconds of one"
+            f" processor that are stated.{places}"
         ],
     }
 
 
-def draw(found: dict[str, Probe], path: Path) -> None:
+def draw(tables: Sequence[dict[str, Any]], path: Path) -> None:
     """Write the plot: a panel for each data set, a line for each kind of features."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(4.0 * len(found), 3.6), layout="constrained")
-    panels = figure.subplots(1, len(found), squeeze=False)[0]
-    for axes, (name, result) in zip(panels, found.items(), strict=True):
-        for features, rows in result.table.groupby("features", sort=False):
-            errors = rows["standard_error"].astype(float)
-            axes.errorbar(rows["labels"], rows["accuracy"], errors, label=str(features), marker="o", markersize=3, capsize=2)
-        axes.set(xscale="log", xlabel="labelled data", title=name)
+    figure = Figure(figsize=(1.5 + 3.5 * len(tables), 3.6), layout="constrained")
+    panels = figure.subplots(1, len(tables), squeeze=False)[0]
+    for axes, each in zip(panels, tables, strict=True):
+        for features, points in each["curves"].items():
+            labels, accuracy, error = zip(*points, strict=True)
+            axes.errorbar(labels, accuracy, error, label=features, marker="o", markersize=3, capsize=2)
+        axes.set(xscale="log", xlabel="labelled data", title=each["data"])
         axes.grid(alpha=0.3)
     panels[0].set_ylabel("accuracy on test data")
     panels[0].legend(fontsize=7)
     save_figure(figure, path)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", nargs="+", default=list(TASKS), choices=list(TASKS), help="data sets")
+    parser.add_argument("--save", action="store_true", help="keep what is measured, and write the page and the plot")
+    given = parser.parse_args(arguments)
+    facts = {"table": "features", "machine": page.machine(), "threads": torch.get_num_threads()}
+    for name in given.data:  # each takes minutes: none is lost if a later one is stopped
+        found = table(name, False, REPEATS)
+        if given.save:
+            page.keep_among(facts, found, "data", list(TASKS))
+            page.write(page.OUT)
+            draw(page.kept("features"), PICTURE)
+        else:
+            print(page.render({**facts, "tables": [found]}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

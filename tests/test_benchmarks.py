@@ -95,6 +95,14 @@ def test_sparse_coding_prints_measurements(real_data):
     assert float(table["rows"][0][6]) <= float(table["rows"][0][3])  # at least as good as what it is compared with
 
 
+def test_features_print_measurements(real_data):
+    (table,) = run("features")["tables"]
+    learned = ["sparse codes", "PSD", "denoising stack", "VAE"]
+    assert [row[0] for row in table["rows"]] == ["raw", "32 principal components", *learned]
+    assert set(table["curves"]) == {row[0] for row in table["rows"]}
+    assert all(0.0 <= point[1] <= 1.0 for points in table["curves"].values() for point in points)
+
+
 def test_outliers_print_measurements():
     (table,) = run("outliers")["tables"]
     by_name = {row[0]: row for row in table["rows"]}

@@ -119,9 +119,26 @@ PICTURES = {
         "uci/power-plant",
         options={"hidden": 20, "variance": "learned", "persistent": True, "temperatures": 5},
         training={"epochs": 15},
-        count=500,
+        count=150,
     ),
     "semantic-hashing": Picture("mnist", training={"epochs": 4}, shows="neighbours", count=6),
+    "dbn": Picture(
+        "binarized-mnist",
+        options={"hidden": (200, 200), "layer_steps": 800, "persistent": True, "centered": True, "gibbs_steps": 200},
+        training={"steps": 1300, "optimizer": "sgd", "learning_rate": 0.1, "betas": (0.5, 0.999), "evaluate_every": 5},
+    ),
+    "dbm": Picture(
+        "binarized-mnist",
+        options={"hidden": (200, 100), "pretrain_steps": 200, "chain_steps_per_update": 2, "mean_field_steps": 3},
+        training={"steps": 1000, "optimizer": "sgd", "learning_rate": 0.05, "betas": (0.5, 0.999), "evaluate_every": 5},
+    ),
+    "deep-energy": Picture(
+        "uci/power-plant",
+        options={"hidden": (64, 64), "langevin_steps": 10, "step_size": 0.2},
+        training={"epochs": 5, "evaluate_every": 5},
+        count=150,
+    ),
+    "gsn": Picture("binarized-mnist", options={"hidden": (200,), "walkback": 2}, training={"epochs": 2, "evaluate_every": 2}),
 }
 
 

@@ -26,7 +26,15 @@ def run(table: str, *arguments: str) -> dict[str, Any]:
     return json.loads(done.stdout)
 
 
-GROUPS = {"made": "D=43", "gated_pixelcnn": "8 layers", "realnvp": "", "maf": "", "spline_flow": "", "vae": ""}
+GROUPS = {
+    "made": "D=43",
+    "gated_pixelcnn": "8 layers",
+    "realnvp": "",
+    "maf": "",
+    "spline_flow": "",
+    "vae": "",
+    "rbm": "batches of 100",
+}
 
 
 @pytest.mark.parametrize("table", TABLES)

@@ -1,3 +1,5 @@
+import functools
+import importlib.util
 import json
 import re
 import shutil
@@ -5,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import huggingface_hub
+import numpy as np
 import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
 
@@ -191,3 +194,29 @@ def test_the_recipes_of_the_repository_can_be_built(path):
     if path.name == "recipe.yaml":
         half = sum(2 * p.numel() for p in model.parameters())
         assert half <= 8 * 2**20, "weights of the zoo are at most 8 MB in half precision"
+
+
+def test_recording_an_energy_estimates_log_z_of_what_is_stored(tmp_path, monkeypatch):
+    spec = importlib.util.spec_from_file_location("record", Path(__file__).parents[1] / "zoo" / "record.py")
+    record = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(record)
+    rows = np.random.default_rng(0).integers(0, 2, (60, 8)).astype(np.uint8)
+    np.savez(tmp_path / "coins.npz", train=rows, validation=rows[:20], test=rows[20:40])
+    monkeypatch.setattr("ancestral.models.energy.rbm.MAX_ENUMERATED", 4)
+    train = {"steps": 3, "samples": 0, "loggers": ("csv",)}
+    run = ancestral.fit(
+        "rbm", str(tmp_path / "coins.npz"), output=tmp_path / "run", model_options={"hidden": 6}, train=train, progress=False
+    )
+    (tmp_path / "zoo" / "coins-rbm").mkdir(parents=True)
+    (tmp_path / "zoo" / "coins-rbm" / "recipe.yaml").write_text("model:\n  name: rbm\n")
+    (tmp_path / "zoo" / "published.yaml").write_text("coins-rbm: {reach: 6.0}\n")
+    monkeypatch.setattr(record, "ZOO", tmp_path / "zoo")
+    monkeypatch.setattr(record, "partition", functools.partial(record.partition, chains=50, distributions=50))
+    figures = record.record(run, "coins-rbm")
+    for split in ("validation", "test"):
+        assert figures[split]["kind"].startswith("estimate (50 samples, log Z ±")
+        assert figures[split]["nats"] == pytest.approx(8 * np.log(2), abs=0.2)
+    assert figures["partition"]["distributions"] == 50
+    assert ancestral.load(tmp_path / "zoo" / "coins-rbm").likelihood.kind == "estimate"
+    with pytest.raises(InvalidInput, match="read once"):
+        record.record(run, "coins-rbm")

@@ -53,7 +53,7 @@ class Model(nn.Module):
     """Whether the event must be an image (channel, height, width)."""
     conditional: ClassVar[bool] = True
     """Whether the model takes a condition."""
-    monitor: ClassVar[str] = "nats"
+    monitor: str = "nats"
     """The per-example measure (of `measures`) that validation minimises."""
     training_defaults: ClassVar[dict[str, Any]] = {}
     """Training settings that suit the model where a person gives none, such as {"learning_rate": 1e-3}."""

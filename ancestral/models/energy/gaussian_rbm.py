@@ -60,7 +60,7 @@ class GaussianRBM(RBM):
     summary = "energy over real data with a layer of binary hidden units: a mixture of exponentially many Gaussians"
     reference = "Hinton & Salakhutdinov 2006"
     takes = ("real",)
-    monitor: str = "reconstruction"
+    monitor = "reconstruction"
     likelihood = Likelihood(
         "none", note=f"exact with at most {MAX_ENUMERATED} hidden units, an estimate once log Z is estimated"
     )

@@ -1,6 +1,6 @@
 """Restricted Boltzmann machine: an energy over binary data and hidden units, trained by contrastive divergence."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -73,12 +73,12 @@ class RBM(EnergyModel):
     reference = "Hinton 2002"
     takes = ("binary",)
     conditional = False
-    monitor: str = "pseudo_nats"
+    monitor = "pseudo_nats"
     likelihood = Likelihood(
         "none", note=f"exact with at most {MAX_ENUMERATED} hidden or visible units, an estimate once log Z is estimated"
     )
     training_defaults = {"learning_rate": 1e-3, "batch_size": 100}
-    examples: tuple[dict[str, Any], ...] = (
+    examples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"event": Event.binary((5,)), "hidden": 4, "gibbs_steps": 20},
         {"event": Event.binary((1, 2, 3)), "hidden": 3, "cd_steps": 2, "persistent": True, "chains": 8, "gibbs_steps": 20},
         {"event": Event.binary((4,)), "hidden": 3, "persistent": True, "chains": 8, "temperatures": 4, "gibbs_steps": 20},

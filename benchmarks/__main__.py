@@ -18,7 +18,18 @@ from benchmarks.harness import Settings, run
 
 TABLES = ("made", "gated_pixelcnn", "realnvp", "maf", "spline_flow", "vae")
 """Tables of contenders that train and score."""
-OTHERS = ("sampling", "decoding", "wavenet", "attention", "codecs", "loop_overhead", "outlier_pairs", "outliers")
+OTHERS = (
+    "sampling",
+    "decoding",
+    "wavenet",
+    "attention",
+    "codecs",
+    "loop_overhead",
+    "outlier_pairs",
+    "outliers",
+    "retrieval",
+    "search",
+)
 """Tables that measure something else."""
 
 

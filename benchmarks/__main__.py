@@ -29,6 +29,8 @@ OTHERS = (
     "features",
     "outlier_pairs",
     "outliers",
+    "retrieval",
+    "search",
 )
 """Tables that measure something else."""
 

@@ -18,8 +18,16 @@ from benchmarks.harness import Measure, Table
 
 OUT = Path(__file__).resolve().parent / "out"
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
-ELSEWHERE = {"outlier_pairs": "outliers.md", "outliers": "outliers.md", "features": "representations.md"}
-"""Pages of the tables in which nothing is timed."""
+ELSEWHERE = {
+    "outlier_pairs": "outliers.md",
+    "outliers": "outliers.md",
+    "features": "representations.md",
+    "retrieval": "search.md",
+    "search": "search.md",
+}
+"""Pages of tables that stand on another one."""
+UNTIMED = ("outlier_pairs", "outliers", "features", "retrieval")
+"""Tables in which nothing is timed."""
 PACKAGES = ("ancestral", "torch", "lightning", "zuko", "nflows", "normflows", "pythae", "transformers", "pyod", "scikit-learn")
 OURS, BARE = "ancestral", "bare loop"
 COMPARED = ("train", "score", "sample")
@@ -131,7 +139,7 @@ def _machine(result: dict[str, Any]) -> str:
     )
     if "tables" not in result:  # those say for themselves what their figures are
         text += f" Median of {result['repeats']} interleaved repeats, with the least and the greatest."
-    if m["load"] > BUSY and result["table"] not in ELSEWHERE:
+    if m["load"] > BUSY and result["table"] not in UNTIMED:
         text += (
             f" **The machine was shared**: its load average was {m['load']:.1f} before the first process of this run started."
             " Ratios, taken repeat by repeat, say more than absolute figures."

@@ -157,3 +157,18 @@ def test_page_has_a_place_for_each_table():
         text = page.page_of(name).read_text(encoding="utf-8")
         assert f"<!-- {name} -->" in text
         assert f"<!-- /{name} -->" in text
+
+
+def test_search_prints_microseconds():
+    pytest.importorskip("faiss")
+    (table,) = run("search")["tables"]
+    assert [row[0] for row in table["rows"]] == ["32"] * 5 + ["64"] * 5
+    assert all(float(row[2].replace(",", "")) > 0 for row in table["rows"])
+
+
+def test_retrieval_prints_precision_beside_that_of_bits_of_components():
+    result = run("retrieval")
+    (table,) = result["tables"]
+    assert [row[0] for row in table["rows"]] == ["`semantic-hashing`, straight-through", "data", "PCA, real", "PCA, bits"]
+    assert [row[1] for row in table["rows"]] == ["32", "512", "1,024", "32"]
+    assert "queries of the test split of digits" in page.render(result)

@@ -120,7 +120,7 @@ def retrieval(
     x, y = first_labelled(data, database, limit)
     queries, truth = first_labelled(data, split, limit)
     shared = _shared(truth, y)
-    known = shared.any(1)
+    known = np.asarray(shared.any(1))
     if not known.any():
         raise InvalidInput(f"no datum of {split} shares its label with one of {database}: name other splits")
     kinds: dict[str, tuple[_Pairs, int]] = {}

@@ -93,6 +93,15 @@ PICTURES = {
     "iaf": Picture("uci/power-plant", options={"hidden": (32, 32), "layers": 3}, training={"epochs": 10}, count=500),
     "spline-flow": Picture("uci/power-plant", options={"hidden": (64, 64), "layers": 4}, training={"epochs": 15}, count=500),
     "gan": Picture("mnist", training={"epochs": 8}, condition="label"),
+    "dcgan": Picture("mnist", options={"channels": (24, 48)}, training={"minutes": 2.0, "epochs": None}),
+    "f-gan": Picture("mnist", training={"minutes": 1.5, "epochs": None}),
+    "wgan-gp": Picture(
+        "mnist", options={"channels": (16, 32)}, training={"minutes": 2.0, "epochs": None, "learning_rate": 5e-4}
+    ),
+    "dudley-gan": Picture("mnist", options={"channels": (24, 48)}, training={"minutes": 2.0, "epochs": None}),
+    "conditional-gan": Picture(
+        "mnist", options={"channels": (24, 48)}, training={"minutes": 2.0, "epochs": None}, condition="label"
+    ),
     "rbm": Picture("binarized-mnist", options={"persistent": True}, training={"epochs": 8}),
     "autoencoder": Picture("mnist", options={"hidden": (200, 30)}, training={"epochs": 4}, shows="reconstructions"),
     "denoising-autoencoder": Picture("mnist", training={"epochs": 6}, shows="repairs"),

@@ -32,7 +32,14 @@ CONFIG = dict(
     steps=60, batch_size=64, learning_rate=3e-3, ema=0.95, clip=1.0, warmup_steps=5, seed=7, samples=0,
     evaluate_every=1.0, log_every=7, checkpoint_every=5, keep_checkpoints=3, accumulate=1, loggers=("csv",),
 )  # fmt: skip
-MODELS = {"vae": dict(hidden=(32,), latent=4)}
+MODELS = {
+    "vae": dict(hidden=(32,), latent=4),
+    # Two optimizers, batch norm in the generator, vectors of spectral norms, running means, and a step of one group alone.
+    "dcgan": dict(
+        channels=(4, 8), latent=4, critic_normalization="spectral", critic_steps=2, critic_rate=2.0,
+        regularisers=("historical-averaging=0.01", "instance-noise"),
+    ),
+}  # fmt: skip
 
 
 def start(path: Path, model: str, config: dict) -> subprocess.Popen:
@@ -60,12 +67,12 @@ def assert_equal_runs(a: Path, b: Path) -> None:
     assert rows(Run(a)).equals(rows(Run(b)))
 
 
-@pytest.mark.parametrize("accumulate", [1, 2])
-def test_killed_and_resumed_equals_uninterrupted(tmp_path: Path, accumulate: int) -> None:
+@pytest.mark.parametrize(("model", "accumulate"), [("vae", 1), ("vae", 2), ("dcgan", 1)])
+def test_killed_and_resumed_equals_uninterrupted(tmp_path: Path, model: str, accumulate: int) -> None:
     config = {**CONFIG, "accumulate": accumulate}
-    whole = start(tmp_path / "whole", "vae", config)
+    whole = start(tmp_path / "whole", model, config)
     assert whole.wait(timeout=120) == 0
-    killed = start(tmp_path / "killed", "vae", config)
+    killed = start(tmp_path / "killed", model, config)
     # Kill at a random moment after the first checkpoint: in a step, an evaluation or the writing of a file.
     deadline = time.monotonic() + 120
     while not list((tmp_path / "killed" / "checkpoints").glob("step-*.json")):

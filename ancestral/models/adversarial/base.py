@@ -60,6 +60,8 @@ class AdversarialModel(Model):
         "schedule": "constant",
         "batch_size": 100,
     }
+    needs_condition: ClassVar[bool] = False
+    """Whether the model is not without a condition."""
     generator: Generator
     critic: Critic
 
@@ -75,6 +77,10 @@ class AdversarialModel(Model):
         regularisers: Sequence[str] = (),
     ) -> None:
         super().__init__(event, condition)
+        if self.needs_condition and condition is None:
+            raise InvalidInput(
+                f"{self.name} needs a condition of each datum, got none: give one, such as --data.condition label"
+            )
         check_sizes("latent", (latent,))
         check_sizes("critic_steps", (critic_steps,))
         if not 0.0 < critic_rate < math.inf:

@@ -17,6 +17,7 @@ Columns = tuple[dict[str, NDArray[Any]], list[str] | None]
 
 ANY_SOURCE = {
     "condition", "validation", "test", "seed", "limit", "event", "binarize", "levels", "standardize", "memory",
+    "labelled", "label_seed",
 }  # fmt: skip
 """Options that every source but a text takes."""
 IMAGE_OPTIONS = {"gray", "size", "image"}
@@ -65,6 +66,8 @@ class Options:
     crop: bool = False
     audio: str | None = None
     languages: str | None = None
+    labelled: int | None = None
+    label_seed: int = 0
 
     def __post_init__(self) -> None:
         if isinstance(self.event, dict):
@@ -73,7 +76,7 @@ class Options:
             share = getattr(self, name)
             if share is not None and (share < 0 or (share >= 1 and share != int(share))):
                 raise InvalidInput(f"{name}= takes a fraction below 1 or a number of data, got {share}")
-        for name in ("limit", "buffer", "length", "vocabulary", "rate"):
+        for name in ("limit", "buffer", "length", "vocabulary", "rate", "labelled"):
             count = getattr(self, name)
             if count is not None and count < 1:
                 raise InvalidInput(f"{name}= takes a positive number, got {count}")

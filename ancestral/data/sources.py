@@ -53,6 +53,8 @@ def load(
     crop: bool = False,
     audio: str | None = None,
     languages: str | None = None,
+    labelled: int | None = None,
+    label_seed: int = 0,
 ) -> Data:
     """Return a data set: its event, its splits, and a record with which it can be loaded again.
 
@@ -107,6 +109,11 @@ def load(
         languages: translations: from and into which language, such as "en-de": the suffixes of two text files with aligned
             lines (`load("my/corpus", languages="en-de")` reads my/corpus.en and my/corpus.de, or my/corpus/train.en and so
             on), or two columns. A datum is a translation, its condition the sentence.
+        labelled: keep the labels of so many data of train, drawn evenly over the classes of the column `condition`; for
+            models that learn from few labels. The condition is then the class and whether it is known, 0 or 1. Train holds
+            each datum once without its label and as many labelled ones, in turn; other splits keep the labels that they have.
+            A datum may come without one: -1, or empty text.
+        label_seed: seed of the draw of labels.
 
     Returns:
         The data set.
@@ -121,6 +128,7 @@ def load(
     options = Options(
         condition, validation, test, seed, limit, event, binarize, levels, gray, size, image, columns, continuous, standardize,
         subset, revision, stream, buffer, memory, level, length, vocabulary, words, text, rate, mono, crop, audio, languages,
+        labelled, label_seed,
     )  # fmt: skip
     if isinstance(source, Path):
         source = str(source)

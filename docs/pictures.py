@@ -44,9 +44,11 @@ class Picture:
         zoo: the trained model to use; None to train one.
         options: the model's options.
         training: training settings.
-        shows: samples, or reconstructions (test data, corrupted data, and what the model makes of them).
+        shows: samples; classes (samples of each class of an InfoGAN's first code); or reconstructions (test data, corrupted
+            data, and what the model makes of them).
         condition: what the data are conditioned on.
         count: samples that are drawn.
+        labelled: labels that are kept, where the model learns from few.
     """
 
     data: str
@@ -56,6 +58,7 @@ class Picture:
     shows: str = "samples"
     condition: str | None = None
     count: int = 60
+    labelled: int | None = None
 
 
 PICTURES = {
@@ -83,6 +86,19 @@ PICTURES = {
     "iaf": Picture("uci/power-plant", options={"hidden": (32, 32), "layers": 3}, training={"epochs": 10}, count=500),
     "spline-flow": Picture("uci/power-plant", options={"hidden": (64, 64), "layers": 4}, training={"epochs": 15}, count=500),
     "gan": Picture("mnist", training={"epochs": 8}, condition="label"),
+    "infogan": Picture(
+        "digits",
+        options={"channels": (32, 64)},
+        training={"epochs": 60, "evaluate_every": 60, "ema": 0.98},
+        shows="classes",
+    ),
+    "semi-supervised-gan": Picture(
+        "digits",
+        options={"hidden": (250, 250), "input_noise": 0.3},
+        training={"epochs": 40, "evaluate_every": 40},
+        condition="label",
+        labelled=100,
+    ),
     "rbm": Picture("binarized-mnist", options={"persistent": True}, training={"epochs": 8}),
     "denoising-autoencoder": Picture("mnist", training={"epochs": 6}, shows="reconstructions"),
 }
@@ -92,7 +108,7 @@ def trained(name: str, picture: Picture, data: Data | None = None) -> Any:
     """Return the zoo's model, or one trained here, on given data where there are some."""
     if picture.zoo is not None:
         return ancestral.load(picture.zoo)
-    data = data or load(picture.data, condition=picture.condition)
+    data = data or load(picture.data, condition=picture.condition, labelled=picture.labelled)
     model = create_model(name, data.event, data.condition, **picture.options)
     config = TrainConfig.for_model(type(model), **{**picture.training, "samples": 0})
     with tempfile.TemporaryDirectory() as folder:
@@ -104,8 +120,14 @@ def draw(name: str, picture: Picture) -> None:
     model = trained(name, picture)
     path = ASSETS / "models" / f"{name}.png"
     generator = torch.Generator().manual_seed(0)
-    if picture.shows == "samples":
-        n = picture.count
+    n = picture.count
+    if picture.shows == "classes":
+        z = model.noise(n, generator)
+        classes = model.categorical[0]
+        z[:, :classes] = torch.eye(classes).repeat(n // classes, 1)
+        with torch.no_grad():
+            pictures.save_image(pictures.image_grid(model.decode(z), model.event, columns=classes), path)
+    elif picture.shows == "samples":
         x = model.sample(n, pictures.example_conditions(model.condition, n), generator=generator)
         pictures.samples(model.event, x, path)
     else:

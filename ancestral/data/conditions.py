@@ -43,8 +43,8 @@ def condition_of(
         if len(columns) != 1:
             raise InvalidInput(f"labelled= is for one column of classes, got condition={', '.join(columns)}: name one")
         what = f"column {columns[0]!r} of {material.what}"
-        labels, event, names = _label(material.column(columns[0]), what, missing=True)
-        known = {split: with_known(values) for split, values in labels.items()}
+        classes, event, names = _label(material.column(columns[0]), what, missing=True)
+        known = {split: with_known(values) for split, values in classes.items()}
         return known, Event.labels((event.levels or 0, 2)), [names, ["unlabelled", "labelled"]]
     spoken = [name for name in columns if name in material.sentences]
     if spoken and len(columns) > 1:

@@ -159,8 +159,8 @@ class SemiSupervisedGAN(AdversarialModel):
             raise InvalidInput("a loss needs a class and whether it is known for each datum, got none")
         known = condition[:, 1].to(self.dtype)
         # A batch may have data of one kind alone: the other's mean is then 0.
-        weights = (each / each.sum().clamp(min=1.0) for each in (known, 1.0 - known))
-        return (condition[:, 0].long(), *weights)
+        known, unknown = (each / each.sum().clamp(min=1.0) for each in (known, 1.0 - known))
+        return condition[:, 0].long(), known, unknown
 
     # Primitives
 

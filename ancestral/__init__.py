@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ancestral.models.base import Model
     from ancestral.training import Run, TrainConfig
     from ancestral.training.fit import resume
+    from ancestral.verbs.classify import Classification, classify
     from ancestral.verbs.compare import Comparison, compare
     from ancestral.verbs.complete import CollapseWarning, Completion, complete
     from ancestral.verbs.compress import Compressed, compress
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "Classification",
     "CollapseWarning",
     "Comparison",
     "Completion",
@@ -62,6 +64,7 @@ __all__ = [
     "__version__",
     "arithmetic",
     "bleu",
+    "classify",
     "compare",
     "complete",
     "compress",
@@ -92,6 +95,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Classification": "ancestral.verbs.classify",
     "CollapseWarning": "ancestral.verbs.complete",
     "Comparison": "ancestral.verbs.compare",
     "Completion": "ancestral.verbs.complete",
@@ -112,6 +116,7 @@ _HOMES = {
     "Translation": "ancestral.verbs.translate",
     "arithmetic": "ancestral.verbs.latents",
     "bleu": "ancestral.verbs.translate",
+    "classify": "ancestral.verbs.classify",
     "compare": "ancestral.verbs.compare",
     "complete": "ancestral.verbs.complete",
     "compress": "ancestral.verbs.compress",

@@ -50,9 +50,9 @@ class Picture:
         zoo: the trained model to use; None to train one.
         options: the model's options.
         training: training settings.
-        shows: samples, reconstructions (test data, and what the model makes of them), repairs (the same of corrupted
-            data), filters (the largest weights of the first layer), or neighbours (test data, each with the training data of
-            the nearest codes).
+        shows: samples, classes (samples of each class of an InfoGAN's first code), reconstructions (test data, and what the
+            model makes of them), repairs (the same of corrupted data), filters (the largest weights of the first layer), or
+            neighbours (test data, each with the training data of the nearest codes).
         condition: what the data are conditioned on.
         count: samples or filters that are drawn.
         loading: further options of the data.
@@ -101,6 +101,19 @@ PICTURES = {
     "dudley-gan": Picture("mnist", options={"channels": (24, 48)}, training={"minutes": 2.0, "epochs": None}),
     "conditional-gan": Picture(
         "mnist", options={"channels": (24, 48)}, training={"minutes": 2.0, "epochs": None}, condition="label"
+    ),
+    "infogan": Picture(
+        "digits",
+        options={"channels": (32, 64)},
+        training={"epochs": 60, "evaluate_every": 60, "ema": 0.98},
+        shows="classes",
+    ),
+    "semi-supervised-gan": Picture(
+        "digits",
+        options={"hidden": (250, 250), "input_noise": 0.3},
+        training={"epochs": 40, "evaluate_every": 40},
+        condition="label",
+        loading={"labelled": 100},
     ),
     "rbm": Picture("binarized-mnist", options={"persistent": True}, training={"epochs": 8}),
     "autoencoder": Picture("mnist", options={"hidden": (200, 30)}, training={"epochs": 4}, shows="reconstructions"),
@@ -181,8 +194,14 @@ def draw(name: str, picture: Picture) -> None:
     model = trained(name, picture)
     path = ASSETS / "models" / f"{name}.png"
     generator = torch.Generator().manual_seed(0)
-    if picture.shows == "samples":
-        n = picture.count
+    n = picture.count
+    if picture.shows == "classes":
+        z = model.noise(n, generator)
+        classes = model.categorical[0]
+        z[:, :classes] = torch.eye(classes).repeat(n // classes, 1)
+        with torch.no_grad():
+            pictures.save_image(pictures.image_grid(model.decode(z), model.event, columns=classes), path)
+    elif picture.shows == "samples":
         x = model.sample(n, pictures.example_conditions(model.condition, n), generator=generator)
         pictures.samples(model.event, x, path)
     elif picture.shows == "filters":

@@ -28,6 +28,7 @@ COMMANDS = {
     "arithmetic": ("ancestral.cli.arithmetic", "what sums of the mean codes of classes are decoded to"),
     "traverse": ("ancestral.cli.traverse", "data decoded as one latent at a time is changed"),
     "disentangle": ("ancestral.cli.disentangle", "whether each latent stands for one factor of the data"),
+    "classify": ("ancestral.cli.classify", "how many data a model puts into their class"),
     "probe": ("ancestral.cli.probe", "how well a linear classifier on codes does with few labels"),
     "modes": ("ancestral.cli.modes", "how many of the modes that data are known to have samples find"),
     "quality": ("ancestral.cli.quality", "FID, KID, precision and recall of samples, on features that are named"),

@@ -12,6 +12,7 @@ from torch import Tensor
 from ancestral.data.arrays import chunks, describe
 from ancestral.data.base import ArraySplit, Data, Split, Subset, Transform
 from ancestral.data.conditions import condition_of
+from ancestral.data.labels import SomeLabelled
 from ancestral.data.material import Material, Options, refuse_unused
 from ancestral.data.patches import in_patches
 from ancestral.data.strokes import fitted_drawings, undo_rounding
@@ -41,8 +42,10 @@ def assemble(name: str, material: Material, options: Options) -> Data:
         if len(array) == 0:
             raise InvalidInput(f"the split {split!r} of {what} is empty, expected at least one datum: leave it out")
     labels, condition, classes = (None, None, None)
+    if options.labelled is not None and (options.condition is None or material.condition is not None):
+        raise InvalidInput(f"labelled= of {what} needs a column of classes: name it with condition=, such as condition=label")
     if options.condition is not None or material.condition is not None:
-        labels, condition, classes = condition_of(material, options.condition_columns)
+        labels, condition, classes = condition_of(material, options.condition_columns, options.labelled is not None)
     if material.event is not None and options.event not in (None, "drawing", material.event):
         raise InvalidInput(f"event= is {options.event}, but {what} is {material.event}: leave it out")
     x, event = describe(material.x, material.event or options.event, material.levels, material.axes, what)
@@ -99,6 +102,8 @@ def assemble(name: str, material: Material, options: Options) -> Data:
         **({"classes": classes} if classes is not None else {}),
         "options": options.given(),
     }
+    if options.labelled is not None:
+        splits["train"] = SomeLabelled(splits["train"], options.labelled, options.label_seed, what)
     return Data(name, event, splits, condition, _about(material, event, record), record)
 
 

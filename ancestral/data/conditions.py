@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ancestral.data.labels import MISSING, with_known
 from ancestral.data.material import Columns, Material
 from ancestral.errors import InvalidInput
 from ancestral.event import Event
@@ -16,13 +17,21 @@ Classes = list[str] | list[list[str]]
 """Names of the classes of a label, or of each of several."""
 
 
-def condition_of(material: Material, columns: Sequence[str]) -> tuple[dict[str, Tensor], Event, Classes | None]:
+def condition_of(
+    material: Material, columns: Sequence[str], some: bool = False
+) -> tuple[dict[str, Tensor], Event, Classes | None]:
     """Return the condition that `columns` make, by split; its event; and the names of its classes, if it has some.
 
     One column of text, integers or truth values is a label; one of lists of classes is a vector with a 1 for each that is
     in the list; several columns, each of text or of classes with names, are several labels; other columns are a real
     vector, which is standardized once the training split is known. One column of frames, (n, frames, bands),
     stays what it is, with axes time and band; so does one of sentences, (n, tokens).
+
+    Args:
+        material: what a source holds.
+        columns: names of columns.
+        some: whether there is one column, of classes, and some data may lack theirs: the condition is then the class and
+            whether it is known, and the second label has the classes unlabelled and labelled.
 
     Raises:
         InvalidInput: if a column is missing, or if it is neither.
@@ -31,6 +40,13 @@ def condition_of(material: Material, columns: Sequence[str]) -> tuple[dict[str, 
         return _vector(material.condition, material.what)
     if material.column is None:
         raise InvalidInput(f"{material.what} has no columns to condition on, got condition={', '.join(columns)}: leave it out")
+    if some:
+        if len(columns) != 1:
+            raise InvalidInput(f"labelled= is for one column of classes, got condition={', '.join(columns)}: name one")
+        what = f"column {columns[0]!r} of {material.what}"
+        classes, event, names = _label(material.column(columns[0]), what, missing=True)
+        known = {split: with_known(values) for split, values in classes.items()}
+        return known, Event.labels((event.levels or 0, 2)), [names, ["unlabelled", "labelled"]]
     spoken = [name for name in columns if name in material.sentences]
     if spoken and len(columns) > 1:
         raise InvalidInput(f"{spoken[0]} of {material.what} is a condition by itself, got condition={', '.join(columns)}")
@@ -56,8 +72,11 @@ def condition_of(material: Material, columns: Sequence[str]) -> tuple[dict[str, 
     return _vector(stacked, material.what)
 
 
-def _label(column: Columns, what: str) -> tuple[dict[str, Tensor], Event, list[str]]:
+def _label(column: Columns, what: str, missing: bool = False) -> tuple[dict[str, Tensor], Event, list[str]]:
+    """Return numbers of classes by split, their event and their names; `MISSING` for none, where some may be missing."""
     values, names = column
+    if missing:
+        return _label_some(values, names, what)
     if any(array.ndim != 1 for array in values.values()):
         raise InvalidInput(f"{what} holds lists, expected one class for each datum")
     if any(array.dtype.kind == "O" and not all(isinstance(v, str | bool | int) for v in array) for array in values.values()):
@@ -68,7 +87,8 @@ def _label(column: Columns, what: str) -> tuple[dict[str, Tensor], Event, list[s
         low, high = min(int(a.min()) for a in values.values()), max(int(a.max()) for a in values.values())
         if low < 0 or high >= len(names):
             raise InvalidInput(
-                f"{what} has values in [{low}, {high}], expected classes 0 to {len(names) - 1}: drop rows without one"
+                f"{what} has values in [{low}, {high}], expected classes 0 to {len(names) - 1}: drop rows without one, or"
+                " keep them with labelled="
             )
         return {split: torch.as_tensor(array.astype(np.int64)) for split, array in values.items()}, _event(names, what), names
     # Classes over all splits, so that a class has one number wherever it occurs.
@@ -104,6 +124,30 @@ def _several(values: dict[str, NDArray[Any]], what: str) -> tuple[dict[str, Tens
             for name in cell:
                 found[split][row, places[str(name)]] = 1
     return found, event, names
+
+
+def _label_some(
+    values: dict[str, NDArray[Any]], names: list[str] | None, what: str
+) -> tuple[dict[str, Tensor], Event, list[str]]:
+    """Return what `_label` does, with `MISSING` where a cell is None, NaN, empty or, of numbers, -1."""
+    there = {split: np.array([_is_there(v) for v in array.tolist()], dtype=bool) for split, array in values.items()}
+    kept = {split: array[there[split]] for split, array in values.items()}
+    if not all(len(array) for array in kept.values()):
+        raise InvalidInput(f"{what} has no label in {next(s for s, array in kept.items() if not len(array))}: leave it out")
+    if names is None:
+        # Numbers with gaps are read as floats.
+        kept = {s: a.astype(np.int64) if a.dtype.kind == "f" and (a == a.round()).all() else a for s, a in kept.items()}
+        if any(array.dtype.kind == "f" for array in kept.values()):
+            raise InvalidInput(f"{what} holds numbers that are no classes, expected text or whole numbers: choose another")
+    found, event, classes = _label((kept, names), what)
+    labels = {split: torch.full((len(array),), MISSING) for split, array in values.items()}
+    for split, label in labels.items():
+        label[torch.from_numpy(there[split])] = found[split]
+    return labels, event, classes
+
+
+def _is_there(value: Any) -> bool:
+    return value is not None and value != "" and value != MISSING and value == value
 
 
 def _event(names: list[str], what: str) -> Event:

@@ -17,6 +17,7 @@ Columns = tuple[dict[str, NDArray[Any]], list[str] | None]
 
 ANY_SOURCE = {
     "condition", "validation", "test", "seed", "limit", "event", "binarize", "levels", "standardize", "memory",
+    "labelled", "label_seed",
 }  # fmt: skip
 """Options that every source but a text takes."""
 PATCH_OPTIONS = {"patches", "patch_values"}
@@ -71,6 +72,8 @@ class Options:
     patch_values: str | None = None
     bag: bool = False
     strip: str | None = None
+    labelled: int | None = None
+    label_seed: int = 0
 
     def __post_init__(self) -> None:
         if isinstance(self.event, dict):
@@ -79,7 +82,7 @@ class Options:
             share = getattr(self, name)
             if share is not None and (share < 0 or (share >= 1 and share != int(share))):
                 raise InvalidInput(f"{name}= takes a fraction below 1 or a number of data, got {share}")
-        for name in ("limit", "buffer", "length", "vocabulary", "rate", "patches"):
+        for name in ("limit", "buffer", "length", "vocabulary", "rate", "patches", "labelled"):
             count = getattr(self, name)
             if count is not None and count < 1:
                 raise InvalidInput(f"{name}= takes a positive number, got {count}")

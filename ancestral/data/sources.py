@@ -66,6 +66,8 @@ def load(
     patch_values: str | None = None,
     bag: bool = False,
     strip: str | None = None,
+    labelled: int | None = None,
+    label_seed: int = 0,
 ) -> Data:
     """Return a data set: its event, its splits, and a record with which it can be loaded again.
 
@@ -128,6 +130,11 @@ def load(
         bag: documents: a datum is how often one has each of the most frequent words of train. A document is a row of a table,
             or a text file of a folder, in which the folders of files are their labels.
         strip: documents: parts of posts that are left out, as scikit-learn does: some of headers,footers,quotes.
+        labelled: keep the labels of so many data of train, drawn evenly over the classes of the column `condition`; for
+            models that learn from few labels. The condition is then the class and whether it is known, 0 or 1. Train holds
+            each datum once without its label and as many labelled ones, in turn; other splits keep the labels that they have.
+            A datum may come without one: -1, or empty text.
+        label_seed: seed of the draw of labels.
 
     Returns:
         The data set.
@@ -144,6 +151,7 @@ def load(
         subset, revision, stream, buffer, memory, level, length, vocabulary, words, text, rate, mono, crop, audio, languages,
         patches, patch_values,
         bag, strip,
+        labelled, label_seed,
     )  # fmt: skip
     if isinstance(source, Path):
         source = str(source)

@@ -37,6 +37,8 @@ def stream_rows(name: str, rows: Rows, options: Options) -> Data:
     Raises:
         InvalidInput: if the stream is too short, or a condition's classes are not known beforehand.
     """
+    if options.labelled is not None:
+        raise InvalidInput(f"{rows.what} is streamed, and labelled= is for data that are held: leave one of them out")
     reader = _Reader(rows, options)
     refuse_unused(rows.what, options, rows.takes | (IMAGE_OPTIONS - PATCH_OPTIONS if reader.image else {"columns"}))
     sources = {SPLIT_NAMES.get(key.lower(), key): dataset for key, dataset in rows.splits.items()}

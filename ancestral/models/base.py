@@ -12,7 +12,7 @@ from ancestral.errors import InvalidInput, Unsupported
 from ancestral.event import Event
 from ancestral.likelihood import NONE, Likelihood
 
-VERBS = ("log_prob", "sample", "encode", "decode")
+VERBS = ("log_prob", "sample", "encode", "decode", "classify")
 
 
 class Model(nn.Module):
@@ -20,7 +20,7 @@ class Model(nn.Module):
 
     A subclass takes `event` and `condition` first, and its configuration as keyword arguments, which are
     recorded in `config` when it is built. It implements those primitives that it has: `log_prob`, `sample`,
-    `encode`, `decode`; the verbs of the library are written over them. It owns its losses: `loss`, and where it
+    `encode`, `decode`, `classify`; the verbs of the library are written over them. It owns its losses: `loss`, and where it
     has more than one group of parameters, `parameter_groups` and `groups_at`. A class that is its parent with other
     defaults names these, `class DCGAN(GAN, defaults={"network": "conv"})`, and has no constructor.
 
@@ -53,6 +53,8 @@ class Model(nn.Module):
     """Whether the event must be an image (channel, height, width)."""
     conditional: ClassVar[bool] = True
     """Whether the model takes a condition."""
+    labelled: ClassVar[bool] = False
+    """Whether the model learns from labels, so that the classes of `classify` are theirs, by number."""
     monitor: str = "nats"
     """The per-example measure (of `measures`) that validation minimises."""
     training_defaults: ClassVar[dict[str, Any]] = {}
@@ -180,6 +182,14 @@ class Model(nn.Module):
         """
         raise self._unsupported("decode")
 
+    def classify(self, x: Tensor) -> Tensor:
+        """Return a score of each class for each datum, (batch, classes), the largest for the likeliest one.
+
+        Raises:
+            Unsupported: if the model tells no classes.
+        """
+        raise self._unsupported("classify")
+
     # Training
 
     def loss(
@@ -280,7 +290,7 @@ class Model(nn.Module):
 
     @classmethod
     def can(cls, verb: str) -> bool:
-        """Return whether the model has the primitive `verb`: log_prob, sample, encode or decode."""
+        """Return whether the model has the primitive `verb`: log_prob, sample, encode, decode or classify."""
         return getattr(cls, verb) is not getattr(Model, verb)
 
     @property

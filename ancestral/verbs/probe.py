@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from ancestral.data import Data, load
+from ancestral.data.labels import spread
 from ancestral.errors import InvalidInput
 from ancestral.verbs.codes import encoded, first_labelled, open_encoder
 from ancestral.verbs.inputs import Named, Subject, check_counts, check_fit, open_data
@@ -128,7 +129,7 @@ def probe(
     features = [(plain, of_others), (principal.transform(plain), principal.transform(of_others)), *codes]
     random = np.random.default_rng(seed)
     classes, right = y.numpy(), truth.numpy()
-    draws = {n: [_spread(classes, n, random) for _ in range(repeats if n < len(x) else 1)] for n in labels}
+    draws = {n: [spread(classes, n, random) for _ in range(repeats if n < len(x) else 1)] for n in labels}
     rows = []
     for name, (z, held) in zip(names, features, strict=True):
         for n in labels:
@@ -186,16 +187,6 @@ def _codes(subject: Subject, parts: Sequence[torch.Tensor], data: Data, stride: 
     labelled, *others = (pooled_codes(subject, x, stride, pools).double().numpy() for x in parts)
     used = labelled.std(0) > 0  # a model whose codes have one sign leaves the other's places empty
     return [z[:, used] for z in (labelled, *others)]
-
-
-def _spread(y: NDArray[np.int64], n: int, random: np.random.Generator) -> NDArray[np.int64]:
-    """Return `n` rows drawn at random, class after class in turn, so that few labels miss no class."""
-    order = random.permutation(len(y))
-    turn = np.empty(len(y), np.int64)  # the how-manieth of its class a row is
-    for label in np.unique(y):
-        rows = order[y[order] == label]
-        turn[rows] = np.arange(len(rows))
-    return order[np.argsort(turn[order], kind="stable")][:n]
 
 
 def _accuracy(z: NDArray[Any], y: NDArray[Any], held: NDArray[Any], truth: NDArray[Any]) -> float:

@@ -6,11 +6,12 @@ import torch
 
 from ancestral.cli.main import main
 from ancestral.data import ArraySplit, Data, load
+from ancestral.data.labels import spread
 from ancestral.errors import InvalidInput, Unsupported
 from ancestral.event import Event
 from ancestral.models import create
 from ancestral.models.store import save
-from ancestral.verbs.probe import _spread, probe, probe_plot
+from ancestral.verbs.probe import probe, probe_plot
 from tests.verbs.test_latents import Itself
 
 
@@ -65,10 +66,10 @@ def test_several_models_and_splits_in_one_table(blobs):
 
 def test_labels_are_drawn_evenly_over_the_classes():
     y = np.array([0] * 90 + [1] * 8 + [2] * 2)
-    chosen = _spread(y, 12, np.random.default_rng(0))
+    chosen = spread(y, 12, np.random.default_rng(0))
     assert len(np.unique(chosen)) == 12
     assert np.bincount(y[chosen]).tolist() == [5, 5, 2]
-    assert not np.array_equal(chosen, _spread(y, 12, np.random.default_rng(1)))
+    assert not np.array_equal(chosen, spread(y, 12, np.random.default_rng(1)))
 
 
 def test_constant_columns_and_one_class_among_the_labelled():

@@ -29,8 +29,8 @@ class AdversarialModel(Model):
     r"""A generator G and a critic V that play: V lowers the objective's loss for critics, G the one for generators.
 
     A subclass builds its networks and hands them to `pair`. What it may override: `noise` (what G is given), `generate`,
-    `criticize`, and `critic_loss` and `generator_loss`, to which it adds terms of its own; `parameter_groups`, where it has
-    more networks. The rest, regularisers, steps, measures, warnings, is here.
+    `criticize`; `extended`, to add terms of its own to losses, or `critic_loss` and `generator_loss`; `parameter_groups`,
+    where it has more networks. The rest, regularisers, steps, measures, warnings, is here.
 
     Args:
         event: what a datum is.
@@ -178,7 +178,8 @@ class AdversarialModel(Model):
         on_real = play.on_real if play.on_real is not None else play.on_fake  # each (b, 1)
         loss = self.objective.critic_loss(on_real, play.on_fake, self.smoothing)
         values = self._regularised(loss, [part.critic_loss(play) for part in self.parts()])
-        return {**values, "margin": (on_real.mean() - play.on_fake.mean()).detach()}
+        values["margin"] = (on_real.mean() - play.on_fake.mean()).detach()
+        return self.extended(values, play, z, condition)
 
     def generator_loss(
         self, real: Tensor, z: Tensor, condition: Tensor | None, generator: torch.Generator | None
@@ -188,7 +189,12 @@ class AdversarialModel(Model):
         loss = self.objective.generator_loss(play.on_fake)
         if any(part.replaces_generator_loss for part in self.parts()):
             loss = torch.zeros_like(loss)
-        return self._regularised(loss, [part.generator_loss(play) for part in self.parts()])
+        values = self._regularised(loss, [part.generator_loss(play) for part in self.parts()])
+        return self.extended(values, play, z, condition)
+
+    def extended(self, values: dict[str, Tensor], play: Play, z: Tensor, condition: Tensor | None) -> dict[str, Tensor]:
+        """Return the "loss" of `play.group` and scalars to log, with what a subclass adds; `z` is what samples came from."""
+        return values
 
     def play(
         self, group: str, real: Tensor, fake: Tensor, condition: Tensor | None, generator: torch.Generator | None

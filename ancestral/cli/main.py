@@ -29,6 +29,8 @@ COMMANDS = {
     "traverse": ("ancestral.cli.traverse", "data decoded as one latent at a time is changed"),
     "disentangle": ("ancestral.cli.disentangle", "whether each latent stands for one factor of the data"),
     "probe": ("ancestral.cli.probe", "how well a linear classifier on codes does with few labels"),
+    "modes": ("ancestral.cli.modes", "how many of the modes that data are known to have samples find"),
+    "quality": ("ancestral.cli.quality", "FID, KID, precision and recall of samples, on features that are named"),
     "compare": ("ancestral.cli.compare", "several models on one split, paired example by example"),
     "vocode": ("ancestral.cli.vocode", "draw sounds from the log-mel spectra of recordings, and compare their spectra"),
     "recognise": ("ancestral.cli.recognise", "whether a classifier of recordings tells what drawn sounds were drawn for"),

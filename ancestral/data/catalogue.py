@@ -5,14 +5,17 @@ from typing import NamedTuple
 from ancestral.data.readers import (
     Known,
     binarized_mnist,
+    digit_scenes,
     digits,
     enwik8,
     file,
+    mixture,
     multi30k,
     penn_treebank,
     pictures,
     shapes,
     spoken_digits,
+    stacked_mnist,
     tinyshakespeare,
 )
 
@@ -87,6 +90,18 @@ KNOWN: tuple[Known, ...] = (
         shapes,
     ),
     Known(
+        "ring",
+        "8 Gaussians of deviation 0.01 on a circle of radius 1, drawn here; each split drawn by itself; condition: mode",
+        "2 real",
+        mixture,
+    ),
+    Known(
+        "grid",
+        "25 Gaussians of deviation 0.05 on a grid from -4 to 4, drawn here; each split drawn by itself; condition: mode",
+        "2 real",
+        mixture,
+    ),
+    Known(
         "mnist",
         "MNIST, 8-bit; validation is the last 10,000 of the 60,000 training images; condition: label",
         "1x28x28 256 levels",
@@ -111,6 +126,24 @@ KNOWN: tuple[Known, ...] = (
         _MNIST,
         hub="ylecun/mnist",
         defaults={"binarize": "dynamic"},
+    ),
+    Known(
+        "stacked-mnist",
+        "three random digits of MNIST as channels, 1,000 modes; each split of the digits of MNIST's split; condition: label"
+        " (the three digits as a number), red, green, blue",
+        "3x28x28 256 levels",
+        stacked_mnist,
+        _MNIST,
+        hub="ylecun/mnist",
+    ),
+    Known(
+        "digit-scenes",
+        "scenes of one or two coloured digits of MNIST with captions; each split of the digits of MNIST's split; the split"
+        " unseen has digits in colours held out of the others, of test digits; condition: caption",
+        "3x32x32 256 levels",
+        digit_scenes,
+        _MNIST,
+        hub="ylecun/mnist",
     ),
     Known(
         "cifar10",

@@ -21,7 +21,7 @@ def condition_of(material: Material, columns: Sequence[str]) -> tuple[dict[str, 
 
     One column of text, integers or truth values is a label; several columns, each of text or of classes with names, are
     several labels; other columns are a real vector, which is standardized once the training split is known. One column of
-    frames, (n, frames, bands), stays what it is, with axes time and band.
+    frames, (n, frames, bands), stays what it is, with axes time and band; so does one of sentences, (n, tokens).
 
     Raises:
         InvalidInput: if a column is missing, or if it is neither.
@@ -30,7 +30,13 @@ def condition_of(material: Material, columns: Sequence[str]) -> tuple[dict[str, 
         return _vector(material.condition, material.what)
     if material.column is None:
         raise InvalidInput(f"{material.what} has no columns to condition on, got condition={', '.join(columns)}: leave it out")
+    spoken = [name for name in columns if name in material.sentences]
+    if spoken and len(columns) > 1:
+        raise InvalidInput(f"{spoken[0]} of {material.what} is a condition by itself, got condition={', '.join(columns)}")
     found = [material.column(name) for name in columns]
+    if spoken:
+        event = material.sentences[spoken[0]]
+        return {split: torch.from_numpy(values).to(event.dtype) for split, values in found[0][0].items()}, event, None
     if len(found) == 1 and next(iter(found[0][0].values())).dtype.kind in "OUSbiu":
         return _label(found[0], f"column {columns[0]!r} of {material.what}")
     if all(names is not None or next(iter(values.values())).dtype.kind in "OU" for values, names in found):

@@ -121,6 +121,7 @@ class Material:
         takes: options that the source takes besides those that every source takes.
         column: gives a column to condition on, by its name; None where there are none.
         condition: values of the condition by split, where reading the source has already told it from x.
+        sentences: events of the columns whose cells are sentences of tokens, by name.
         levels: number of values that an entry of x takes, where the source knows; None to look.
         axes: names of x's axes, where the source knows.
         groups: by split, the recording that each datum was cut from, (n,), numbers from 0: data of one are held out together,
@@ -140,6 +141,7 @@ class Material:
     takes: set[str] = field(default_factory=set)
     column: Callable[[str], Columns] | None = None
     condition: dict[str, NDArray[Any]] | None = None
+    sentences: dict[str, Event] = field(default_factory=dict)
     levels: int | None = None
     axes: tuple[str, ...] = ()
     groups: dict[str, NDArray[np.int64]] | None = None

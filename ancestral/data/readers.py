@@ -13,6 +13,8 @@ from ancestral.data.columnar import from_rows
 from ancestral.data.files import parquet_rows, read_path, root
 from ancestral.data.hub import hub_rows
 from ancestral.data.material import Columns, Material, Options
+from ancestral.data.mixtures import MIXTURES, SEED, draw_mixture
+from ancestral.data.mnist_scenes import CHANNELS, Digits, caption_event, draw_scenes, encode_captions, stack_digits
 from ancestral.data.pairs import LANGUAGES, Pairs, pairs_of_rows
 from ancestral.data.shapes import FACTORS, render_shapes
 from ancestral.data.text_files import Span, Text, read_text, text_of_rows
@@ -97,6 +99,64 @@ def shapes(known: Known, options: Options) -> Material:
     x, held = {"train": pictures}, {"validation": 300.0, "test": 500.0}
     record = {"source": "ancestral.data.shapes.render_shapes"}
     return Material(known.name, x, column=column, levels=2, held=held, record=record)
+
+
+def mixture(known: Known, options: Options) -> Material:
+    """Return the mixture of Gaussians of a data set's name, drawn here; the record says where its modes are."""
+    described = MIXTURES[known.name]
+    x, modes = draw_mixture(described)
+
+    def column(name: str) -> Columns:
+        if name != "mode":
+            raise InvalidInput(f"{known.name} has no column {name!r} for condition=. It has: mode")
+        return modes, [str(i) for i in range(len(described.means))]
+
+    record = {
+        "source": "ancestral.data.mixtures.draw_mixture",
+        "drawn_with_seed": SEED,
+        "modes": {"means": [list(mean) for mean in described.means], "scale": described.scale},
+    }
+    return Material(known.name, dict(x), column=column, record=record)
+
+
+def _mnist_digits(known: Known) -> tuple[dict[str, Digits], dict[str, Any]]:
+    """Return MNIST's digits by split, validation being the last 10,000 of train, and the record of where they come from."""
+    material = pictures(tail=10_000)(known, Options())
+    labels, _ = material.column("label") if material.column else ({}, None)
+    return {split: (x, labels[split]) for split, x in material.x.items()}, material.record
+
+
+def stacked_mnist(known: Known, options: Options) -> Material:
+    """Return pictures whose three channels are digits of MNIST."""
+    digits, record = _mnist_digits(known)
+    stacked = stack_digits(digits)
+
+    def column(name: str) -> Columns:
+        if name == "label":
+            values = {split: labels @ np.array([100, 10, 1]) for split, (_, labels) in stacked.items()}
+            return values, [f"{i:03d}" for i in range(1000)]
+        if name not in CHANNELS:
+            raise InvalidInput(f"{known.name} has no column {name!r} for condition=. It has: label, {', '.join(CHANNELS)}")
+        channel = CHANNELS.index(name)
+        return {split: labels[:, channel] for split, (_, labels) in stacked.items()}, [str(i) for i in range(10)]
+
+    record = {**record, "drawn": "ancestral.data.mnist_scenes.stack_digits"}
+    return Material(known.name, {split: x for split, (x, _) in stacked.items()}, column=column, levels=256, record=record)
+
+
+def digit_scenes(known: Known, options: Options) -> Material:
+    """Return scenes of one or two of MNIST's digits, with their captions."""
+    digits, record = _mnist_digits(known)
+    scenes, event = draw_scenes(digits), caption_event()
+
+    def column(name: str) -> Columns:
+        if name != "caption":
+            raise InvalidInput(f"{known.name} has no column {name!r} for condition=. It has: caption")
+        return {split: encode_captions(captions, event).numpy() for split, (_, captions) in scenes.items()}, None
+
+    record = {**record, "drawn": "ancestral.data.mnist_scenes.draw_scenes"}
+    x = {split: pictures for split, (pictures, _) in scenes.items()}
+    return Material(known.name, x, column=column, sentences={"caption": event}, levels=256, record=record)
 
 
 def binarized_mnist(known: Known, options: Options) -> Material:

@@ -142,8 +142,8 @@ def open_data(data: Data | str | None, subject: Subject, options: dict[str, Any]
             raise InvalidInput(f"it is not recorded what {subject.name} was trained on: name the data")
         chosen = dict(subject.options) if name == subject.data else {}
         if subject.model.condition is not None and subject.model.condition.end:
-            languages = subject.options.get("languages")
-            chosen.update({} if languages is None else {"languages": languages})
+            kept = {key: subject.options.get(key) for key in ("languages", "condition")}
+            chosen.update({key: value for key, value in kept.items() if value is not None})
         elif subject.model.condition is not None:
             chosen.setdefault("condition", subject.options.get("condition") or "label")
         chosen.update(options or {})

@@ -17,6 +17,7 @@ from ancestral.verbs.audio_files import AUDIO_FILES, save_audio
 from ancestral.verbs.drawing import Drawn, DrawOptions, Method, Watch, draw_entries
 from ancestral.verbs.inputs import Named, auto_batch_size, check_counts, evaluating, open_model, track
 from ancestral.verbs.prompts import Prompt, make_course, text_encoding
+from ancestral.verbs.sentences import encode_sentences
 
 FILES = (".png", ".pdf", ".svg", ".npy", ".csv", ".parquet", ".txt", *AUDIO_FILES)
 """Suffixes of the files that samples are written to."""
@@ -56,7 +57,8 @@ def sample(
     Args:
         model: the model, or its zoo name, run directory or hub repository.
         n: number of data.
-        condition: for conditional models: one for all (3), one for each ((n, *shape)), or "all" for each class in turn.
+        condition: for conditional models: one for all (3), one for each ((n, *shape)), or "all" for each class in turn; of
+            models that are given sentences, the text of one.
         prompt: what the data begin with: text, for models of text; or values of the first entries, (entries,) for all data
             or (n, entries); of drawings the first points, (points, 3) or (n, points, 3), such as a hand to go on in.
             Autoregressive models of data with one axis and of drawings, that draw the first entry first.
@@ -172,7 +174,8 @@ def conditions_for(model: Model, n: int, condition: Condition) -> Tensor | None:
     Args:
         model: the model.
         n: number of data.
-        condition: as in `sample`; text is "all", or numbers with commas between them.
+        condition: as in `sample`; text is "all", or numbers with commas between them, or where the model is given
+            sentences, one.
 
     Raises:
         InvalidInput: if it is missing, superfluous, of another shape or out of range.
@@ -186,7 +189,9 @@ def conditions_for(model: Model, n: int, condition: Condition) -> Tensor | None:
         return model.check_condition(None if condition is None else torch.zeros(n), n)
     if condition == "all":
         return pictures.example_conditions(event, n)
-    if isinstance(condition, str):
+    if isinstance(condition, str) and event.end and event.encoding is not None:
+        condition = encode_sentences(event, [condition])[0]
+    elif isinstance(condition, str):
         try:
             numbers = [float(part) for part in condition.split(",")]
         except ValueError:

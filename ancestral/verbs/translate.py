@@ -2,7 +2,6 @@
 
 import json
 import time
-import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,7 +12,6 @@ import torch
 from torch import Tensor
 
 from ancestral.data import Data, PairSplit
-from ancestral.encoding.base import Tokens
 from ancestral.errors import InvalidInput, Unsupported
 from ancestral.event import Event
 from ancestral.models.autoregressive.base import AutoregressiveModel
@@ -21,8 +19,9 @@ from ancestral.models.base import Model
 from ancestral.verbs.beam import beam_search
 from ancestral.verbs.drawing import DrawOptions
 from ancestral.verbs.inputs import Named, check_counts, evaluating, open_data, open_model, track
-from ancestral.verbs.prompts import PromptWarning, text_encoding, unknown_pieces
+from ancestral.verbs.prompts import text_encoding
 from ancestral.verbs.sample import draw
+from ancestral.verbs.sentences import encode_sentences, filled
 
 BATCH = 64
 """Sentences that are translated at once, where no number is given."""
@@ -120,13 +119,15 @@ def translate(
 
     Raises:
         Unsupported: if the model does not draw one entry after another.
-        InvalidInput: if the model does not translate, or a sentence is empty or too long.
+        InvalidInput: if the model does not translate, there are no sentences, or one is empty or too long.
 
     Warns:
         PromptWarning: if sentences have characters or words that the model does not know.
     """
     opened = open_model(model).model
     lines = [sentences] if isinstance(sentences, str) else list(sentences)
+    if not lines:
+        raise InvalidInput("there are no sentences to translate: give at least one")
     source, _ = _sides(opened)
     return _translated(
         opened,
@@ -232,54 +233,6 @@ def _sides(model: Model) -> tuple[Event, Event]:
     return model.condition, model.event
 
 
-def encode_sentences(event: Event, lines: Sequence[str], *, crop: bool = False) -> Tensor:
-    """Return sentences as data of an event, (n, *event.shape).
-
-    Args:
-        event: `Event.sentences` with an encoding.
-        lines: the sentences.
-        crop: cut those that are too long.
-
-    Raises:
-        InvalidInput: if there is none, or one is empty or too long.
-
-    Warns:
-        PromptWarning: if they have characters or words that are not known.
-
-    >>> from ancestral.encoding import TextEncoding
-    >>> encode_sentences(Event.sentences(3, TextEncoding.fit("byte")), ["hi"])
-    tensor([[104, 105, 256]])
-    """
-    encoding = text_encoding(event, "a sentence", "give numbers")
-    if not lines:
-        raise InvalidInput("there are no sentences to translate: give at least one")
-    rows, unknown = [], list[str]()
-    for i, line in enumerate(lines):
-        data = line.strip().encode("utf-8", "replace")
-        if not data:
-            raise InvalidInput(f"sentence {i + 1} of {len(lines)} is empty: leave it out")
-        tokens = encoding.encode(data)
-        if len(tokens) > event.numel and not crop:
-            raise InvalidInput(
-                f"sentence {i + 1} of {len(lines)} has {len(tokens)} tokens, the model reads {event.numel} at most: cut it"
-                " into several, or pass crop=True"
-            )
-        rows.append(_closed(event, tokens))
-        unknown.extend(unknown_pieces(encoding, data))
-    if unknown:
-        named = ", ".join(map(repr, list(dict.fromkeys(unknown))[:10]))
-        warnings.warn(f"the model does not know {named}, and reads a mark in their place", PromptWarning, stacklevel=3)
-    return torch.stack(rows)
-
-
-def _closed(event: Event, tokens: Tokens) -> Tensor:
-    """Return the first tokens of a sentence, as many as there is room for, filled up with end symbols, (numel,)."""
-    x = torch.full((event.numel,), event.end_symbol, dtype=event.dtype)
-    kept = torch.from_numpy(tokens[: event.numel].astype("int64"))
-    x[: len(kept)] = kept.to(x.dtype)
-    return x
-
-
 def _translated(
     model: Model,
     lines: Sequence[str],
@@ -348,7 +301,7 @@ def draw_attention(model: Named, translation: Translation, path: Path | str) -> 
     source, target = _sides(opened)
     condition = encode_sentences(source, [translation.source], crop=True)
     tokens = text_encoding(target, "a translation", "take the numbers").encode(translation.text.encode())
-    x = _closed(target, tokens)[None]
+    x = filled(target, tokens)[None]
     with evaluating(opened):
         weights = opened.attention(x.to(opened.device), condition.to(opened.device))[0].mean(0).cpu()
     across, down = (_labels(event, row[0]) for event, row in ((source, condition), (target, x)))

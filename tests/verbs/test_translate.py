@@ -17,7 +17,8 @@ from ancestral.verbs.evaluate import evaluate
 from ancestral.verbs.fit import fit
 from ancestral.verbs.prompts import PromptWarning
 from ancestral.verbs.score import score
-from ancestral.verbs.translate import bleu, draw_attention, encode_sentences, translate
+from ancestral.verbs.sentences import encode_sentences
+from ancestral.verbs.translate import bleu, draw_attention, translate
 
 SENTENCES = ["a man", "two dogs run", "a girl sits", "the man runs", "dogs run", "the girl"]
 TRANSLATIONS = ["ein Mann", "zwei Hunde laufen", "ein Mädchen sitzt", "der Mann läuft", "Hunde laufen", "das Mädchen"]

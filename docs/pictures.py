@@ -44,7 +44,8 @@ class Picture:
         zoo: the trained model to use; None to train one.
         options: the model's options.
         training: training settings.
-        shows: samples, or reconstructions (test data, corrupted data, and what the model makes of them).
+        shows: samples; reconstructions (test data, corrupted data, and what the model makes of them); or codes (test data,
+            what the model makes of their codes, and samples).
         condition: what the data are conditioned on.
         count: samples that are drawn.
     """
@@ -83,6 +84,11 @@ PICTURES = {
     "iaf": Picture("uci/power-plant", options={"hidden": (32, 32), "layers": 3}, training={"epochs": 10}, count=500),
     "spline-flow": Picture("uci/power-plant", options={"hidden": (64, 64), "layers": 4}, training={"epochs": 15}, count=500),
     "gan": Picture("mnist", training={"epochs": 8}, condition="label"),
+    "gmmn": Picture(
+        "digits",
+        options={"hidden": (64, 256, 256)},
+        training={"minutes": 1, "learning_rate": 3e-3, "batch_size": 200, "evaluate_every": 20},
+    ),
     "rbm": Picture("binarized-mnist", options={"persistent": True}, training={"epochs": 8}),
     "denoising-autoencoder": Picture("mnist", training={"epochs": 6}, shows="reconstructions"),
 }
@@ -109,7 +115,11 @@ def draw(name: str, picture: Picture) -> None:
         x = model.sample(n, pictures.example_conditions(model.condition, n), generator=generator)
         pictures.samples(model.event, x, path)
     else:
-        x = reconstructions(model, picture, generator)
+        x = (
+            reconstructions(model, picture, generator)
+            if picture.shows == "reconstructions"
+            else given_back(model, picture, generator)
+        )
         pictures.save_image(pictures.image_grid(x, model.event, columns=10), path)
     print(f"{path.relative_to(ASSETS.parents[1])}: {name} on {picture.data}")
 
@@ -121,6 +131,13 @@ def reconstructions(model: Model, picture: Picture, generator: torch.Generator) 
     corrupted = torch.where(flip, torch.zeros_like(x), x)
     with torch.no_grad():
         return torch.cat((x, corrupted, model.decode(model.encode(corrupted))))
+
+
+def given_back(model: Model, picture: Picture, generator: torch.Generator) -> Tensor:
+    """Return rows of test data, of what a model makes of their codes, and of its samples."""
+    x, _ = load(picture.data).split("test").batch(torch.arange(10))
+    with torch.no_grad():
+        return torch.cat((x, model.decode(model.encode(x)), model.sample(20, generator=generator)))
 
 
 def readme() -> None:

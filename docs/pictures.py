@@ -83,6 +83,9 @@ PICTURES = {
     "maf": Picture("uci/power-plant", options={"hidden": (64, 64)}, training={"epochs": 30}, count=500),
     "iaf": Picture("uci/power-plant", options={"hidden": (32, 32), "layers": 3}, training={"epochs": 10}, count=500),
     "spline-flow": Picture("uci/power-plant", options={"hidden": (64, 64), "layers": 4}, training={"epochs": 15}, count=500),
+    "ali": Picture(
+        "digits", options={"latent": 16, "hidden": (128, 128)}, training={"minutes": 1, "learning_rate": 1e-3}, shows="codes"
+    ),
     "gan": Picture("mnist", training={"epochs": 8}, condition="label"),
     "gmmn": Picture(
         "digits",

@@ -86,6 +86,11 @@ PICTURES = {
     "ali": Picture(
         "digits", options={"latent": 16, "hidden": (128, 128)}, training={"minutes": 1, "learning_rate": 1e-3}, shows="codes"
     ),
+    "bayesian-gan": Picture(
+        "digits",
+        options={"latent": 8, "hidden": (64, 64), "generators": 2, "critics": 2, "data": 1400, "step": 0.03},
+        training={"minutes": 1, "learning_rate": 0.03, "evaluate_every": 50, "batch_size": 50},
+    ),
     "gan": Picture("mnist", training={"epochs": 8}, condition="label"),
     "gmmn": Picture(
         "digits",

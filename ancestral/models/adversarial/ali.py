@@ -89,6 +89,7 @@ class ALI(AdversarialModel):
         {"event": Event.binary((5,)), "latent": 2, "hidden": (8, 8), "objective": "minimax"},
         {
             "event": Event.integers((1, 4, 5), 256),
+            "condition": Event.sentences(3, 4),
             "latent": 3,
             "network": "conv",
             "channels": (4, 6),

@@ -51,8 +51,8 @@ class Picture:
         options: the model's options.
         training: training settings.
         shows: samples, classes (samples of each class of an InfoGAN's first code), reconstructions (test data, and what the
-            model makes of them), repairs (the same of corrupted data), filters (the largest weights of the first layer), or
-            neighbours (test data, each with the training data of the nearest codes).
+            model makes of them), codes (the same, and samples), repairs (of corrupted data), filters (the largest weights of
+            the first layer), or neighbours (test data, each with the training data of the nearest codes).
         condition: what the data are conditioned on.
         count: samples or filters that are drawn.
         loading: further options of the data.
@@ -92,6 +92,14 @@ PICTURES = {
     "maf": Picture("uci/power-plant", options={"hidden": (64, 64)}, training={"epochs": 30}, count=500),
     "iaf": Picture("uci/power-plant", options={"hidden": (32, 32), "layers": 3}, training={"epochs": 10}, count=500),
     "spline-flow": Picture("uci/power-plant", options={"hidden": (64, 64), "layers": 4}, training={"epochs": 15}, count=500),
+    "ali": Picture(
+        "digits", options={"latent": 16, "hidden": (128, 128)}, training={"minutes": 1, "learning_rate": 1e-3}, shows="codes"
+    ),
+    "bayesian-gan": Picture(
+        "digits",
+        options={"latent": 8, "hidden": (64, 64), "generators": 2, "critics": 2, "data": 1400, "step": 0.03},
+        training={"minutes": 1, "learning_rate": 0.03, "evaluate_every": 50, "batch_size": 50},
+    ),
     "gan": Picture("mnist", training={"epochs": 8}, condition="label"),
     "dcgan": Picture("mnist", options={"channels": (24, 48)}, training={"minutes": 2.0, "epochs": None}),
     "f-gan": Picture("mnist", training={"minutes": 1.5, "epochs": None}),
@@ -114,6 +122,11 @@ PICTURES = {
         training={"epochs": 40, "evaluate_every": 40},
         condition="label",
         loading={"labelled": 100},
+    ),
+    "gmmn": Picture(
+        "digits",
+        options={"hidden": (64, 256, 256)},
+        training={"minutes": 1, "learning_rate": 3e-3, "batch_size": 200, "evaluate_every": 20},
     ),
     "rbm": Picture("binarized-mnist", options={"persistent": True}, training={"epochs": 8}),
     "autoencoder": Picture("mnist", options={"hidden": (200, 30)}, training={"epochs": 4}, shows="reconstructions"),
@@ -217,11 +230,12 @@ def draw(name: str, picture: Picture) -> None:
 
 
 def reconstructions(model: Model, picture: Picture, generator: torch.Generator) -> Tensor:
-    """Return rows of test data, of their corrupted copies where these are shown, and of reconstructions."""
+    """Return rows of test data, of their corrupted copies or samples where these are shown, and of reconstructions."""
     x, _ = load(picture.data).split("test").batch(torch.arange(10))
-    if picture.shows == "reconstructions":
+    if picture.shows != "repairs":
         with torch.no_grad():
-            return torch.cat((x, model.decode(model.encode(x))))
+            drawn = [model.sample(20, generator=generator)] if picture.shows == "codes" else []
+            return torch.cat((x, model.decode(model.encode(x)), *drawn))
     flip = torch.rand(x.shape, generator=generator) < 0.3
     corrupted = torch.where(flip, torch.zeros_like(x), x)
     with torch.no_grad():

@@ -51,6 +51,14 @@ def test_a_label_starts_like_a_linear_map_of_its_one_hot_vector() -> None:
     assert float(table.std()) == pytest.approx(float(linear.std()), rel=0.05)
 
 
+def test_a_sentence_is_a_label_in_each_place() -> None:
+    embedding = ConditionEmbedding(Event.sentences(3, 4), 5).double()
+    rows = embedding.map.weight.detach().view(3, 5, 5)  # place, symbol or end, feature
+    embedded = embedding(torch.tensor([[1, 0, 4], [3, 3, 2]]))
+    expected = torch.stack((rows[0, 1] + rows[1, 0] + rows[2, 4], rows[0, 3] + rows[1, 3] + rows[2, 2]))
+    torch.testing.assert_close(embedded.detach(), expected)
+
+
 def test_real_conditions_are_standardized() -> None:
     plain, scaled = Event.real((2,)), Event.real((2,), loc=(1.0, -1.0), scale=(2.0, 0.5))
     one, other = ConditionEmbedding(plain, 3), ConditionEmbedding(scaled, 3)

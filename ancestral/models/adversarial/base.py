@@ -10,27 +10,25 @@ from torch import Tensor, nn
 
 from ancestral.errors import InvalidInput
 from ancestral.event import Event
-from ancestral.layers.lipschitz import Spectral
 from ancestral.layers.mlp import check_sizes
+from ancestral.models.adversarial.generation import GeneratorModel, check_batch_size, renew_norms
 from ancestral.models.adversarial.networks import Critic, Generator
 from ancestral.models.adversarial.objectives import objective as objective_of
 from ancestral.models.adversarial.regularisers import LabelSmoothing, Play, Regulariser, make_regularisers, slopes
-from ancestral.models.base import Model
 
-DRAWS = 32
-"""Draws from the generator for each datum in `AdversarialModel.measures`."""
 COLLAPSED = 0.01
 """Diversity below which samples are as good as one."""
 LOST = {True: 30.0, False: 1e4}
 """Margin of the critic above which the generator has lost, where outputs are log-odds or squares, and where not."""
 
 
-class AdversarialModel(Model):
+class AdversarialModel(GeneratorModel):
     r"""A generator G and a critic V that play: V lowers the objective's loss for critics, G the one for generators.
 
     A subclass builds its networks and hands them to `pair`. What it may override: `noise` (what G is given), `generate`,
-    `criticize`; `extended`, to add terms of its own to losses, or `critic_loss` and `generator_loss`; `parameter_groups`,
-    where it has more networks. The rest, regularisers, steps, measures, warnings, is here.
+    `observe`, `criticize`, `generator_objective`; `extended`, to add terms of its own to losses, or `critic_loss` and
+    `generator_loss`; `parameter_groups`, where it has more networks. The rest, regularisers, steps, measures and warnings, is
+    here.
 
     Args:
         event: what a datum is.
@@ -48,12 +46,8 @@ class AdversarialModel(Model):
         Generative Adversarial Nets (Goodfellow et al., 2014), https://arxiv.org/abs/1406.2661, Algorithm 1.
         GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash Equilibrium (Heusel et al., 2017),
         https://arxiv.org/abs/1706.08500, for the critic's rate.
-        Strictly Proper Scoring Rules, Prediction, and Estimation (Gneiting & Raftery, 2007),
-        https://doi.org/10.1198/016214506000001437, for the energy score.
     """
 
-    family = "adversarial"
-    monitor = "energy_score"
     training_defaults: ClassVar[dict[str, Any]] = {
         "learning_rate": 2e-4,
         "betas": (0.5, 0.999),
@@ -62,7 +56,8 @@ class AdversarialModel(Model):
     }
     needs_condition: ClassVar[bool] = False
     """Whether the model is not without a condition."""
-    generator: Generator
+    sees_data: ClassVar[bool] = False
+    """Whether the generator's loss depends on what the critic says of data."""
     critic: Critic
 
     def __init__(
@@ -76,16 +71,15 @@ class AdversarialModel(Model):
         critic_rate: float = 1.0,
         regularisers: Sequence[str] = (),
     ) -> None:
-        super().__init__(event, condition)
+        super().__init__(event, condition, latent=latent)
         if self.needs_condition and condition is None:
             raise InvalidInput(
                 f"{self.name} needs a condition of each datum, got none: give one, such as --data.condition label"
             )
-        check_sizes("latent", (latent,))
         check_sizes("critic_steps", (critic_steps,))
         if not 0.0 < critic_rate < math.inf:
             raise InvalidInput(f"critic_rate is the critic's learning rate over the generator's, got {critic_rate}")
-        self.latent, self.critic_steps, self.critic_rate = latent, critic_steps, critic_rate
+        self.critic_steps, self.critic_rate = critic_steps, critic_rate
         self.objective = objective_of(objective)
         self.regularisers = make_regularisers(regularisers)
         self.smoothing = sum(part.weight for part in self.parts() if isinstance(part, LabelSmoothing))
@@ -118,16 +112,9 @@ class AdversarialModel(Model):
 
     # The game
 
-    def noise(self, n: int, generator: torch.Generator | None) -> Tensor:
-        """Return n draws of z, (n, latent)."""
-        return torch.randn(n, self.latent, dtype=self.dtype, device=self.device, generator=generator)
-
-    def generate(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
-        """Return G(z, condition) on the scale of `Event.to_network`, (batch, numel), for z, (batch, latent)."""
-        out = self.generator(z, condition).to(self.dtype)
-        if not self.event.discrete:
-            return out
-        return torch.sigmoid(out) if self.event.is_binary else torch.tanh(out)
+    def observe(self, x: Tensor, condition: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
+        """Return what the critic sees of data, (batch, *event.shape): the scale of `Event.to_network`, (batch, numel)."""
+        return self.event.to_network(x, self.dtype).flatten(1)
 
     def criticize(self, y: Tensor, condition: Tensor | None = None) -> Tensor:
         """Return V of data on the scale of `Event.to_network`, (batch, numel): (batch, 1), larger where they seem real."""
@@ -138,23 +125,13 @@ class AdversarialModel(Model):
         """Return the critic's features of data, (batch, critic.width)."""
         return self.critic.features(y, condition).to(self.dtype)
 
-    # Primitives
-
-    @torch.no_grad()
-    def sample(self, n: int, condition: Tensor | None = None, *, generator: torch.Generator | None = None) -> Tensor:
-        return self.decode(self.noise(n, generator), condition)
-
-    def decode(self, code: Tensor, condition: Tensor | None = None) -> Tensor:
-        y = self.generate(code.to(self.dtype), self.check_condition(condition, len(code)))
-        return self.event.from_network(y.view(-1, *self.event.shape)).to(self.event.dtype)
-
     # Training
 
     def loss(
         self, x: Tensor, condition: Tensor | None = None, *, group: str = "model", generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
-        self._check_batch(len(x))
-        real = self.event.to_network(x, self.dtype).flatten(1)  # (b, d)
+        check_batch_size(len(x), (self.generator, self.critic))
+        real = self.observe(x, condition, generator)  # (b, d)
         z = self.noise(len(x), generator)
         if group == "generator":
             with frozen(self.critic):
@@ -186,7 +163,7 @@ class AdversarialModel(Model):
     ) -> dict[str, Tensor]:
         """Return the generator's "loss", and scalars to log; arguments as of `critic_loss`. The critic has no gradients."""
         play = self.play("generator", real, self.generate(z, condition), condition, generator)
-        loss = self.objective.generator_loss(play.on_fake)
+        loss = self.generator_objective(play)
         if any(part.replaces_generator_loss for part in self.parts()):
             loss = torch.zeros_like(loss)
         values = self._regularised(loss, [part.generator_loss(play) for part in self.parts()])
@@ -196,17 +173,21 @@ class AdversarialModel(Model):
         """Return the "loss" of `play.group` and scalars to log, with what a subclass adds; `z` is what samples came from."""
         return values
 
+    def generator_objective(self, play: Play) -> Tensor:
+        """Return what the generator minimises, a scalar, before regularisers."""
+        return self.objective.generator_loss(play.on_fake)
+
     def play(
         self, group: str, real: Tensor, fake: Tensor, condition: Tensor | None, generator: torch.Generator | None
     ) -> Play:
-        """Return what the critic says of data and samples, in the loss of `group`; of data in its own loss only."""
+        """Return what the critic says of data and samples, in a loss of `group`; of data in its own, or where `sees_data`."""
 
         def seen(y: Tensor) -> Tensor:
             for part in self.parts():
                 y = part.critic_input(y, generator)
             return self.criticize(y, condition)
 
-        on_real = seen(real) if group == "critic" else None
+        on_real = seen(real) if group == "critic" or self.sees_data else None
         return Play(
             group=group,
             real=real,
@@ -226,36 +207,14 @@ class AdversarialModel(Model):
         penalty = torch.stack(present).sum()
         return {"loss": loss + penalty, "penalty": penalty.detach()}
 
-    def _check_batch(self, n: int) -> None:
-        """Raise if one datum is to be normalised over its batch."""
-        if n == 1 and self.training and (self.generator.needs_batch or self.critic.needs_batch):
-            raise InvalidInput(
-                "batch normalisation needs at least 2 data in a batch, got 1: raise --train.batch_size, or set"
-                " --model.generator_normalization none and --model.critic_normalization layer"
-            )
-
     def measures(
         self, x: Tensor, condition: Tensor | None = None, *, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
-        r"""Return the energy score of each datum, E||Y - x|| - E||Y - Y'|| / 2, Y and Y' drawn given its condition.
-
-        It is estimated without bias from 32 samples, as a person would get them, on the scale of `Event.to_network`.
-        It is a strictly proper scoring rule: its mean over data is least for the distribution of the data and no other,
-        which neither loss can say of itself. Beside it are E||Y - Y'|| / sqrt(numel), the diversity of samples, near 0
-        where the generator has collapsed; and the norm of the critic's gradient at the datum.
-        """
-        b, m = len(x), DRAWS
-        repeated = None if condition is None else condition.repeat_interleave(m, dim=0)
-        drawn = self.event.to_network(self.decode(self.noise(b * m, generator), repeated), self.dtype)
-        y, real = drawn.view(b, m, -1), self.event.to_network(x, self.dtype).flatten(1)  # (b, m, d), (b, d)
-        to_datum = (y - real[:, None]).norm(dim=2).mean(1)  # (b,)
-        among = torch.cdist(y, y, compute_mode="donot_use_mm_for_euclid_dist").sum((1, 2)) / (m * (m - 1))  # (b,)
+        """Return the measures of `GeneratorModel`, and the norm of the critic's gradient at each datum."""
+        measured = super().measures(x, condition, generator=generator)
+        real = self.observe(x, condition, generator)
         slope = slopes(lambda y: self.criticize(y, condition), real).detach()
-        return {
-            "energy_score": to_datum - 0.5 * among,
-            "diversity": among / math.sqrt(self.event.numel),
-            "gradient_norm": slope,
-        }
+        return {**measured, "gradient_norm": slope}
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         return {"critic": list(self.critic.parameters()), "generator": list(self.generator.parameters())}
@@ -272,9 +231,7 @@ class AdversarialModel(Model):
             for part in self.parts():
                 part.after_step(group, parameters)
         if group == "critic":
-            for layer in self.critic.modules():
-                if isinstance(layer, Spectral):
-                    layer.iterate()
+            renew_norms(self.critic)
 
     def warnings_of(self, values: Mapping[str, float]) -> list[str]:
         diversity = values.get("validation diversity", math.inf)

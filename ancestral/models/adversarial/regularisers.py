@@ -21,7 +21,7 @@ class Play:
         group: whose loss it is, "critic" or "generator".
         real: data on the scale of the network, (batch, numel).
         fake: samples, (batch, numel); without a graph in the critic's loss.
-        on_real: the critic's output on data, (batch, 1); None in the generator's loss.
+        on_real: the critic's output on data, (batch, 1); None in the generator's loss where that does not need it.
         on_fake: its output on samples, (batch, 1).
         criticize: the critic given the batch's condition, from (batch, numel) to (batch, 1), without noise on its input.
         features: its features, from (batch, numel) to (batch, features).

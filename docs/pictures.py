@@ -173,7 +173,6 @@ PICTURES = {
         training={"epochs": 5, "evaluate_every": 5},
         count=150,
     ),
-    "gsn": Picture("binarized-mnist", options={"hidden": (200,), "walkback": 2}, training={"epochs": 2, "evaluate_every": 2}),
 }
 
 

@@ -97,8 +97,8 @@ PICTURES = {
     ),
     "bayesian-gan": Picture(
         "digits",
-        options={"latent": 8, "hidden": (64, 64), "generators": 2, "critics": 2, "data": 1400, "step": 0.03},
-        training={"minutes": 1, "learning_rate": 0.03, "evaluate_every": 50, "batch_size": 50},
+        options={"latent": 8, "hidden": (128,), "generators": 2, "critics": 2, "data": 1400, "step": 0.01},
+        training={"minutes": 0.8, "learning_rate": 0.01, "evaluate_every": 10},
     ),
     "gan": Picture("mnist", training={"epochs": 8}, condition="label"),
     "dcgan": Picture("mnist", options={"channels": (24, 48)}, training={"minutes": 2.0, "epochs": None}),

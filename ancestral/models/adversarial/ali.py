@@ -1,7 +1,7 @@
 """Adversarially learned inference: a generator and an encoder play against a critic of pairs of datum and code."""
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -132,7 +132,7 @@ class ALI(AdversarialModel):
                 "feature-matching in place of the objective leaves the encoder without a loss: use added-feature-matching"
             )
         kind = kind_of_network(event, network)
-        shared = {"network": kind, "hidden": hidden, "channels": channels, "activation": activation}
+        shared: dict[str, Any] = {"network": kind, "hidden": hidden, "channels": channels, "activation": activation}
         generator = make_generator(event, condition, latent, normalization=generator_normalization, **shared)
         within = "batch" if generator.needs_batch else "none"
         self.encoder = make_critic(event, condition, normalization=within, outputs=2 * latent, **shared)

@@ -121,7 +121,7 @@ class BayesianGAN(GeneratorModel):
             raise InvalidInput(f"friction is {friction}, expected more than 0 and at most 1")
         self.prior, self.data, self.spread = prior, data, math.sqrt(2.0 * friction / (step * data))
         self.objective = objective("non-saturating")
-        shared = {"network": network, "hidden": hidden, "channels": channels, "activation": activation}
+        shared: dict[str, Any] = {"network": network, "hidden": hidden, "channels": channels, "activation": activation}
         self.generators = nn.ModuleList(
             make_generator(event, condition, latent, normalization=generator_normalization, **shared)
             for _ in range(generators)

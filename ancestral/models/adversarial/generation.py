@@ -10,14 +10,14 @@ from ancestral.errors import InvalidInput
 from ancestral.event import Event
 from ancestral.layers.lipschitz import Spectral
 from ancestral.layers.mlp import check_sizes
-from ancestral.models.adversarial.networks import Critic, Generator
+from ancestral.models.adversarial.networks import Generator
 from ancestral.models.base import Model
 
 DRAWS = 32
 """Draws from the generator for each datum in `GeneratorModel.measures`."""
 
 
-def check_batch_size(n: int, networks: Iterable[Generator | Critic]) -> None:
+def check_batch_size(n: int, networks: Iterable[nn.Module]) -> None:
     """Raise if one datum is to be normalised over its batch.
 
     Raises:

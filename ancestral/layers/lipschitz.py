@@ -212,9 +212,8 @@ class OrthogonalLinear(nn.Module):
     def __init__(self, inputs: int, outputs: int, bias: bool = True) -> None:
         super().__init__()
         check_sizes("a layer", (inputs, outputs))
-        self.map = parametrizations.orthogonal(
-            nn.Linear(inputs, outputs, bias), orthogonal_map="cayley", use_trivialization=False
-        )
+        self.map = nn.Linear(inputs, outputs, bias)
+        parametrizations.orthogonal(self.map, orthogonal_map="cayley", use_trivialization=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return y, (batch, outputs), for x, (batch, inputs)."""

@@ -45,5 +45,5 @@ class ConditionalGAN(GAN, defaults={"network": "auto", "latent": 100}):
             "network": "conv",
             "channels": (4, 6),
         },
-        {"event": Event.binary((5,)), "condition": Event.labels((2, 3)), "latent": 2, "hidden": (8,)},
+        {"event": Event.binary((5,)), "condition": Event.labels((2, 2)), "latent": 2, "hidden": (8,)},
     )

@@ -33,5 +33,5 @@ class DCGAN(GAN, defaults={"network": "conv", "latent": 100, "channels": (64, 12
     examples = (
         {"event": Event.integers((1, 5, 4), 4), "latent": 3, "channels": (4, 6)},
         {"event": Event.real((2, 3, 3)), "condition": Event.label(3), "latent": 3, "channels": (4, 6)},
-        {"event": Event.binary((1, 2, 2)), "latent": 3, "channels": (6,), "critic_normalization": "spectral"},
+        {"event": Event.binary((1, 4, 4)), "latent": 3, "channels": (6,), "critic_normalization": "spectral"},
     )

@@ -1,6 +1,7 @@
 """Generative adversarial network: a generator trained against a critic, without a likelihood."""
 
 from collections.abc import Sequence
+from typing import Any, ClassVar
 
 from ancestral.event import Event
 from ancestral.models.adversarial.base import AdversarialModel
@@ -57,7 +58,7 @@ class GAN(AdversarialModel):
 
     summary = "generator of data from noise, trained against a critic"
     reference = "Goodfellow et al. 2014"
-    examples = (
+    examples: ClassVar[tuple[dict[str, Any], ...]] = (
         {"event": Event.real((2,), loc=(1.0, 2.0), scale=(2.0, 0.5)), "latent": 2, "hidden": (8,)},
         {"event": Event.integers((1, 2, 2), 5), "condition": Event.label(3), "latent": 2, "hidden": (8,), "critic_steps": 2},
         {"event": Event.binary((5,)), "latent": 2, "hidden": (8,), "objective": "minimax"},

@@ -1,6 +1,7 @@
 """Generators and critics by the names of their parts."""
 
 from collections.abc import Sequence
+from typing import cast
 
 from torch import Tensor, nn
 
@@ -198,7 +199,7 @@ class Critic(nn.Module):
         super().__init__()
         if kernels < 0:
             raise InvalidInput(f"minibatch_discrimination needs a number of kernels, or 0 for none, got {kernels}")
-        self.trunk, self.inputs, self.width = trunk, inputs, int(trunk.width)
+        self.trunk, self.inputs, self.width = trunk, inputs, cast(int, trunk.width)
         self.needs_batch = normalization == "batch"
         self.discrimination = MinibatchDiscrimination(self.width, kernels) if kernels else nn.Identity()
         self.last = linear(self.width + kernels, outputs, normalization, bias)

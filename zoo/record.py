@@ -93,7 +93,7 @@ def record(
     # Of the weights as they are stored, before anything is measured: it reads no test data.
     model = stored(folder).model
     estimated = isinstance(model, EnergyModel) and not model.enumerable
-    partitioned = partition(folder, run.config["data"]["name"]).to_json() if estimated else None
+    partitioned = partition(folder, run.config["data"]["name"], reverse=True).to_json() if estimated else None
     subject = stored(folder)
     figures = measure(subject, run.config["data"]["name"], samples, validation)
     translations = translated(replace(subject, name=name), run.config["data"]["name"])

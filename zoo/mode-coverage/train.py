@@ -27,16 +27,16 @@ FIGURES = HERE / "figures.json"
 
 DATA = ("ring", "grid")
 OBJECTIVES = (*TABLE, *(name for name in DIVERGENCES if name != "alpha" and name != "weighted-jensen-shannon"), "alpha=-1", "alpha=0.5", "alpha=2")
-REGULARISERS = ("", "r1=0.1")
+REGULARISERS = ("", "r1=0.05")
 """Each a list as `--model.regularisers` takes it, its parts joined by +."""
-MODEL: dict[str, Any] = {"latent": 16, "hidden": (128, 128)}
+MODEL: dict[str, Any] = {"latent": 2, "hidden": (128, 128)}
 TRAIN: dict[str, Any] = {
-    "steps": 6000,
+    "steps": 10_000,
     "batch_size": 128,
     "learning_rate": 1e-3,
     "betas": (0.5, 0.99),
     "schedule": "linear",
-    "ema": 0.995,
+    "ema": 0.999,
     "evaluate_every": 1000,
     "evaluate_limit": 100,
     "samples": 0,

@@ -10,6 +10,7 @@ from torch import Tensor
 from ancestral.errors import InvalidInput, Unsupported
 from ancestral.layers.mlp import check_choice
 from ancestral.models import registry
+from ancestral.models.adversarial.generation import GeneratorModel
 from ancestral.models.base import Model
 from ancestral.models.latent.base import CHUNK, GaussianLatentModel, log_standard_normal
 from ancestral.verbs.inputs import Subject
@@ -19,7 +20,7 @@ OBSERVATIONS = ("auto", "own", "gaussian")
 
 
 class Generates(Protocol):
-    """A model with a generator: what a code z ~ N(0, I) becomes."""
+    """A model with a generator: what a code becomes. Where a code is not normal, `of_normal` makes it of one that is."""
 
     latent: int
 
@@ -73,7 +74,10 @@ class Decoder:
         return log_standard_normal(z).sum(1)
 
     def _mean(self, z: Tensor, condition: Tensor | None) -> Tensor:
-        return self.model.event.continuous(cast(Generates, self.model).generate(z, condition))
+        if isinstance(self.model, GeneratorModel):
+            z = self.model.of_normal(z)
+        mean = cast(Generates, self.model).generate(z, condition)[:, : self.model.event.numel]
+        return self.model.event.continuous(mean)
 
     def log_likelihood(self, x: Tensor, z: Tensor, condition: Tensor | None) -> Tensor:
         """Return log p(x | z), (rows,), nats, for data as `prepared` gives them."""
@@ -120,6 +124,8 @@ def open_decoder(subject: Subject, observation: str = "auto", sigma: float | Non
         raise Unsupported(
             f"{model.name} ({model.family}) decodes no real codes of a known prior. Models that do: {', '.join(able)}"
         )
+    if isinstance(model, GeneratorModel):
+        model.of_normal(torch.zeros(1, model.latent))  # raises where a code is not of real numbers
     if observation == "own" and sigma is not None:
         raise InvalidInput(f"sigma is of the gaussian observation model, got {sigma} for the model's own: leave one out")
     if observation == "own" and not own:

@@ -234,3 +234,23 @@ def test_command(tmp_path, capsys):
     assert (found["count"], found["chains"], found["split"]) == (4, 2, "test")
     assert main(["ais", str(folder), *options, "--split", "validation"]) == 0
     assert "on 3 data that the model drew" in capsys.readouterr().out
+
+
+def test_a_uniform_code_is_made_of_a_normal_one():
+    model = create("gmmn", Event.real((2,)), latent=3, hidden=(4,)).eval()
+    u = torch.randn(20_000, 3, generator=torch.Generator().manual_seed(0))
+    z = model.of_normal(u)
+    assert bool((z.abs() <= 1).all())
+    # Quartiles of a uniform distribution on [-1, 1].
+    for share, value in ((0.25, -0.5), (0.5, 0.0), (0.75, 0.5)):
+        assert abs(float(z.quantile(share)) - value) < 0.02
+    decoder = Decoder(model, SIGMA)
+    expected = model.event.continuous(model.generate(model.of_normal(u[:4])))
+    assert torch.equal(decoder._mean(u[:4], None), expected)
+
+
+@pytest.mark.parametrize("name", ["infogan", "bayesian-gan"])
+def test_codes_that_are_partly_discrete_are_refused(name):
+    model = create(name, Event.real((2,)), hidden=(4,))
+    with pytest.raises(Unsupported, match="no codes of real numbers alone"):
+        open_decoder(Subject(model, name, None, {}))

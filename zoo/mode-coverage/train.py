@@ -26,7 +26,8 @@ HERE = Path(__file__).resolve().parent
 FIGURES = HERE / "figures.json"
 
 DATA = ("ring", "grid")
-OBJECTIVES = (*TABLE, *(name for name in DIVERGENCES if name != "alpha" and name != "weighted-jensen-shannon"), "alpha=-1", "alpha=0.5", "alpha=2")
+PARAMETRIC = ("weighted-jensen-shannon", "alpha")
+OBJECTIVES = (*TABLE, *(name for name in DIVERGENCES if name not in PARAMETRIC), "alpha=-1", "alpha=0.5", "alpha=2")
 REGULARISERS = ("", "r1=0.05")
 """Each a list as `--model.regularisers` takes it, its parts joined by +."""
 MODEL: dict[str, Any] = {"latent": 2, "hidden": (128, 128)}

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from ancestral.errors import InvalidInput
+from ancestral.errors import InvalidInput, Unsupported
 from ancestral.event import Event
 from ancestral.layers.mlp import check_sizes
 from ancestral.models.adversarial.base import frozen
@@ -136,6 +136,9 @@ class BayesianGAN(GeneratorModel):
         """Return n draws of (j, z), (n, 1 + latent): the number of a generator, and what it is given."""
         j = torch.randint(len(self.generators), (n, 1), device=self.device, generator=generator)
         return torch.cat((j.to(self.dtype), super().noise(n, generator)), dim=1)
+
+    def of_normal(self, u: Tensor) -> Tensor:
+        raise Unsupported(f"{self.name} has no codes of real numbers alone: part of its noise is the number of a generator")
 
     def generate(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         """Return what generator j makes of z, (batch, numel), for (j, z), (batch, 1 + latent)."""

@@ -40,7 +40,7 @@ def renew_norms(critics: nn.Module) -> None:
 class GeneratorModel(Model):
     r"""x = G(z, c), z from a simple distribution: a generator, however it is trained.
 
-    A subclass sets `generator`. What it may override: `noise` (what G is given) and `generate`.
+    A subclass sets `generator`. What it may override: `noise` (what G is given), with `of_normal`, and `generate`.
 
     Args:
         event: what a datum is.
@@ -67,6 +67,14 @@ class GeneratorModel(Model):
     def noise(self, n: int, generator: torch.Generator | None) -> Tensor:
         """Return n draws of z, (n, latent)."""
         return torch.randn(n, self.latent, dtype=self.dtype, device=self.device, generator=generator)
+
+    def of_normal(self, u: Tensor) -> Tensor:
+        """Return z, (n, latent), that is distributed as `noise` is where u, (n, latent), is standard normal.
+
+        Raises:
+            Unsupported: if part of what the generator is given is discrete.
+        """
+        return u
 
     def generate(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         """Return G(z, condition) on the scale of `Event.to_network`, (batch, numel), for z, (batch, latent)."""

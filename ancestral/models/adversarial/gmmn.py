@@ -151,6 +151,9 @@ class GMMN(GeneratorModel):
         uniform = torch.rand(n, self.latent, dtype=self.dtype, device=self.device, generator=generator)
         return 2.0 * uniform - 1.0
 
+    def of_normal(self, u: Tensor) -> Tensor:
+        return torch.erf(u / math.sqrt(2.0))  # twice the distribution function, less 1
+
     def loss(
         self, x: Tensor, condition: Tensor | None = None, *, group: str = "model", generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:

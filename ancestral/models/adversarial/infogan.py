@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ancestral.errors import InvalidInput
+from ancestral.errors import InvalidInput, Unsupported
 from ancestral.event import Event
 from ancestral.layers.mlp import check_sizes
 from ancestral.models.adversarial.base import AdversarialModel, frozen
@@ -171,6 +171,9 @@ class InfoGAN(AdversarialModel):
         if self.continuous:
             parts.append(2.0 * torch.rand(n, self.continuous, dtype=dtype, device=device, generator=generator) - 1.0)
         return torch.cat([*parts, super().noise(n, generator)], dim=1)
+
+    def of_normal(self, u: Tensor) -> Tensor:
+        raise Unsupported(f"{self.name} has no codes of real numbers alone: part of its noise is classes")
 
     def posterior(self, y: Tensor, condition: Tensor | None = None) -> tuple[list[Tensor], Tensor, Tensor]:
         """Return Q(c | y): log-probabilities of each categorical code; means and standard deviations of the continuous ones.

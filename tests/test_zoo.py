@@ -189,7 +189,8 @@ def test_the_recipes_of_the_repository_can_be_built(path):
     recipe = read_recipe(path)
     event = described(catalogue.find(recipe["data"]["name"]).event)
     options = {key: value for key, value in recipe["model"].items() if key != "name"}
-    model = registry.create(recipe["model"]["name"], event, event if event.end else None, **options)
+    few = Event.labels((10, 2)) if "labelled" in recipe["data"] else None  # ten classes, and whether each is known
+    model = registry.create(recipe["model"]["name"], event, event if event.end else few, **options)
     settings_for(type(model), recipe["train"])
     if path.name == "recipe.yaml":
         half = sum(2 * p.numel() for p in model.parameters())

@@ -16,7 +16,7 @@ import torch
 from benchmarks import page
 from benchmarks.harness import Settings, run
 
-TABLES = ("made", "gated_pixelcnn", "realnvp", "maf", "spline_flow", "vae", "rbm")
+TABLES = ("made", "gated_pixelcnn", "realnvp", "maf", "spline_flow", "vae", "dcgan", "rbm")
 """Tables of contenders that train and score."""
 OTHERS = (
     "sampling",

@@ -139,6 +139,35 @@ def bare(
     """
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, fused=True)
 
+    def update(rows: Tensor) -> None:
+        with settings.autocast():
+            value = loss(rows)
+        optimizer.zero_grad(set_to_none=True)
+        value.backward()
+        optimizer.step()
+
+    return looped(model, x, batch, settings, update, log_prob)
+
+
+def looped(
+    model: nn.Module,
+    x: Tensor,
+    batch: int,
+    settings: Settings,
+    update: Callable[[Tensor], None],
+    log_prob: Callable[[Tensor], Tensor] | None = None,
+) -> Contender:
+    """Return a contender that takes steps in the shortest loop there is; arguments as of `bare`.
+
+    Args:
+        model: the module.
+        x: the data, as this model takes them.
+        batch: examples per step.
+        settings: precision.
+        update: takes a step on a batch.
+        log_prob: from a batch to its log-probabilities; None where the model has none.
+    """
+
     def train(n: int) -> float:
         model.train()
         permutation = torch.randperm(len(x))
@@ -146,12 +175,7 @@ def bare(
         began = now()
         for step in range(n):
             start = step % per_epoch * batch
-            rows = x.index_select(0, permutation[start : start + batch])
-            with settings.autocast():
-                value = loss(rows)
-            optimizer.zero_grad(set_to_none=True)
-            value.backward()
-            optimizer.step()
+            update(x.index_select(0, permutation[start : start + batch]))
         return now() - began
 
     clocks = {"train": Clock(train, batch)}
@@ -194,7 +218,14 @@ class _TimedSplit(ArraySplit):
         return super().batch(indices, generator)
 
 
-def fitted(model: Model, x: Tensor, batch: int, settings: Settings, **options: Any) -> Contender:
+def fitted(
+    model: Model,
+    x: Tensor,
+    batch: int,
+    settings: Settings,
+    log_prob: Callable[[Tensor], Tensor] | None = None,
+    **options: Any,
+) -> Contender:
     """Return a contender that trains with `ancestral.training.fit`, with its logs, bar, card and checkpoint.
 
     Start-up and the final files are not steps, and are not timed.
@@ -204,6 +235,7 @@ def fitted(model: Model, x: Tensor, batch: int, settings: Settings, **options: A
         x: data.
         batch: examples per step.
         settings: precision.
+        log_prob: from a batch to what scores it; the model's own where None, and nothing where it has none.
         options: more training settings.
     """
     precision = "bf16" if settings.precision == "bfloat16" else "32"
@@ -219,7 +251,9 @@ def fitted(model: Model, x: Tensor, batch: int, settings: Settings, **options: A
             fit(model, Data("random", model.event, {"train": split}), Path(folder) / "run", config)
         return split.times[WARM_UP_STEPS + n] - split.times[WARM_UP_STEPS]
 
-    clocks = {"train": Clock(train, batch), "score": scoring(model, x, batch, settings, model.log_prob)}
+    clocks = {"train": Clock(train, batch)}
+    if log_prob is not None or model.can("log_prob"):
+        clocks["score"] = scoring(model, x, batch, settings, log_prob or model.log_prob)
     return Contender(count_parameters(model.parameters()), clocks)
 
 

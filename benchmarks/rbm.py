@@ -22,6 +22,14 @@ def _our(batch: int) -> RBM:
     return RBM(Event.binary((VISIBLE,)), hidden=HIDDEN, persistent=True, chains=batch)
 
 
+def _fitted(batch: int) -> Build:
+    def build(settings: Settings) -> Contender:
+        model = _our(batch)
+        return fitted(model, images(settings), batch, settings, model.free_energy)
+
+    return build
+
+
 def _bare(batch: int) -> Build:
     def build(settings: Settings) -> Contender:
         model = _our(batch)
@@ -65,7 +73,7 @@ TABLE = Table(
     {"train": Measure("training, examples/s"), "score": Measure("free energies, rows/s")},
     {
         f"binary {VISIBLE}, hidden {HIDDEN}, PCD-1, batches of {batch}": {
-            "ancestral": lambda s, batch=batch: fitted(_our(batch), images(s), batch, s),
+            "ancestral": _fitted(batch),
             "ancestral, bare loop": _bare(batch),
             "scikit-learn BernoulliRBM, float32": _scikit(batch, np.float32),
             "scikit-learn BernoulliRBM, float64": _scikit(batch, np.float64),

@@ -129,9 +129,9 @@ def _probed(name: str, task: Task, tiny: bool, repeats: int) -> tuple[Probe, dic
         labels,
         beside=others,
         repeats=repeats,
-        limit=task.limit,
+        limit=200 if tiny else task.limit,
         components=COMPONENTS,
-        stride=task.stride,
+        stride=8 if tiny else task.stride,
         pools=task.pools,
     )
     return result, seconds

@@ -167,6 +167,9 @@ PICTURES = {
         options={"hidden": (200, 100), "pretrain_steps": 200, "chain_steps_per_update": 2, "mean_field_steps": 3},
         training={"steps": 1000, "optimizer": "sgd", "learning_rate": 0.05, "betas": (0.5, 0.999), "evaluate_every": 5},
     ),
+    "gsn": Picture(
+        "binarized-mnist", options={"hidden": (400, 400)}, training={"steps": 2800, "epochs": None, "evaluate_limit": 500}
+    ),
     "deep-energy": Picture(
         "uci/power-plant",
         options={"hidden": (64, 64), "langevin_steps": 10, "step_size": 0.2},

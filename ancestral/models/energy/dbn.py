@@ -37,6 +37,9 @@ class DBN(EnergyModel):
         hidden: units of each hidden layer, from the data upwards, at least two layers.
         layer_steps: training steps of each layer but the last, which gets the rest of the run.
         fade: let the loss of each layer but the last fade to nothing over its steps: with sgd, as a rate that falls to zero.
+        transposed: start every layer but the first from the one below turned around, its weights transposed and its chains
+            drawn on: at first the stack is then the density that the layers below have learned. A layer needs at least as many
+            units as the one two below; those beyond start with small weights, which change next to nothing.
         cd_steps: k, steps of Gibbs sampling to each negative sample.
         persistent: go on from the chains of the last update instead of the data.
         chains: number of persistent chains of each layer.
@@ -50,8 +53,8 @@ class DBN(EnergyModel):
 
     References:
         A Fast Learning Algorithm for Deep Belief Nets (Hinton, Osindero & Teh, 2006),
-        https://doi.org/10.1162/neco.2006.18.7.1527. There weights are refined by wake and sleep after the greedy training;
-        here they are not.
+        https://doi.org/10.1162/neco.2006.18.7.1527, also for the transposed start. There weights are refined by wake and sleep
+        after the greedy training; here they are not.
         On the Quantitative Analysis of Deep Belief Networks (Salakhutdinov & Murray, 2008),
         https://doi.org/10.1145/1390156.1390266, for the bound.
 
@@ -73,9 +76,11 @@ class DBN(EnergyModel):
         {"event": Event.binary((5,)), "hidden": (4, 3), "layer_steps": 2, "gibbs_steps": 20},
         {
             "event": Event.binary((1, 2, 2)),
-            "hidden": (3, 4, 3),
+            "hidden": (3, 4, 5),
             "layer_steps": 2,
+            "transposed": True,
             "persistent": True,
+            "centered": True,
             "chains": 8,
             "gibbs_steps": 20,
         },
@@ -89,6 +94,7 @@ class DBN(EnergyModel):
         hidden: Sequence[int] = (500, 2000),
         layer_steps: int = 10_000,
         fade: bool = False,
+        transposed: bool = False,
         cd_steps: int = 1,
         persistent: bool = False,
         chains: int = 100,
@@ -102,6 +108,13 @@ class DBN(EnergyModel):
             raise InvalidInput(f"a dbn has at least two hidden layers, got hidden={tuple(hidden)}: of one layer it is an rbm")
         check_sizes("layer_steps", (layer_steps,))
         self.hidden, self.layer_steps, self.gibbs_steps, self.annealing = tuple(hidden), layer_steps, gibbs_steps, annealing
+        if transposed:
+            for layer, (turned, units) in enumerate(zip((event.numel, *hidden), hidden[1:], strict=False), start=2):
+                if units < turned:
+                    raise InvalidInput(
+                        f"layer {layer} has {units} units and the one two below {turned}: turned around, it needs as many"
+                    )
+        self.transposed = transposed
         # The share of its loss that the layer of a step has; `groups_at` is told the step and sets it.
         self.fade, self._share = fade, 1.0
         sizes = (event.numel, *hidden)
@@ -244,8 +257,25 @@ class DBN(EnergyModel):
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         return {f"layer{i + 1}": list(layer.parameters()) for i, layer in enumerate(self.layers)}
 
+    @torch.no_grad()
+    def _turn(self, layer: int) -> None:
+        """Start a layer from the one below turned around: what units of `below` are visible here hidden, and the other way."""
+        below, above, n = self.machines[layer - 1], self.machines[layer], self.machines[layer - 1].event.numel
+        above.weight[:n] = below.weight.T
+        above.hidden_bias[:n] = below.visible_bias
+        above.visible_bias.copy_(below.hidden_bias)
+        if above.centered:
+            above.visible_offset.copy_(below.hidden_offset)
+            above.hidden_offset[:n] = below.visible_offset
+        if above.persistent:
+            # The seed need only be the same in a run that is resumed at this step.
+            draws = torch.Generator(self.device).manual_seed(layer)
+            above.chain.copy_(coins(below._hidden_logits(below.chain.to(self.dtype)), draws))
+
     def groups_at(self, step: int) -> Sequence[str]:
         layer = min(step // self.layer_steps, len(self.layers) - 1)
+        if self.transposed and layer > 0 and step == layer * self.layer_steps:
+            self._turn(layer)
         fades = self.fade and layer < len(self.layers) - 1
         self._share = 1.0 - (step % self.layer_steps) / self.layer_steps if fades else 1.0
         return (f"layer{layer + 1}",)

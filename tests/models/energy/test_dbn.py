@@ -86,6 +86,32 @@ def test_layers_take_their_turns() -> None:
     assert turns == [("layer1",)] * 5 + [("layer2",)] * 5 + [("layer3",)] * 3
 
 
+@pytest.mark.parametrize("top", [4, 6])
+def test_a_layer_that_is_turned_leaves_the_density_as_it_was(top: int) -> None:
+    """With no extra units, p(x) is that of the first RBM, and the bound is p(x) for every draw."""
+    model = moved(hidden=(3, top), layer_steps=2, transposed=True, persistent=True, chains=8, centered=True)
+    first, last = model.machines
+    with torch.no_grad():
+        last.weight[4:] = 0.0
+        model.groups_at(1)
+        assert not torch.equal(last.weight[:4], first.weight.T)
+        model.groups_at(2)
+        x = states(4)
+        torch.testing.assert_close(enumerated(model, x), first.log_prob(x))
+        torch.testing.assert_close(model.bound(x, generator=generator()), first.log_prob(x))
+        assert torch.equal(last.visible_offset, first.hidden_offset)
+        assert torch.equal(last.hidden_offset[:4], first.visible_offset)
+        # The step that begins a layer is that layer's first: what it learns after is kept.
+        last.weight += 1.0
+        model.groups_at(3)
+        assert not torch.equal(last.weight[:4], first.weight.T)
+
+
+def test_too_few_units_for_a_layer_that_is_turned() -> None:
+    with pytest.raises(InvalidInput, match="layer 2 has 3 units and the one two below 4"):
+        DBN(Event.binary((4,)), hidden=(3, 3), transposed=True)
+
+
 def test_a_second_layer_improves_on_the_first() -> None:
     """The bound of a trained stack is above the likelihood of its first layer alone, which was not trained to the end."""
     noise = generator(1)
@@ -102,7 +128,8 @@ def test_a_second_layer_improves_on_the_first() -> None:
     assert bound < nats - 0.05
 
 
-def test_a_resumed_run_is_the_run(tmp_path) -> None:
+@pytest.mark.parametrize(("at", "transposed"), [(4, False), (5, True), (6, True)])
+def test_a_resumed_run_is_the_run(tmp_path, at: int, transposed: bool) -> None:
     x = states(6)
     data = Data("all", Event.binary((6,)), {"train": ArraySplit(x)})
 
@@ -113,10 +140,10 @@ def test_a_resumed_run_is_the_run(tmp_path) -> None:
 
     def machine() -> DBN:
         torch.manual_seed(0)
-        return DBN(data.event, hidden=(4, 3), layer_steps=5, persistent=True, chains=4)
+        return DBN(data.event, hidden=(4, 6), layer_steps=5, persistent=True, chains=4, transposed=transposed)
 
     whole = fit(machine(), data, tmp_path / "whole", settings(9), progress=False)
-    half = fit(machine(), data, tmp_path / "half", settings(4), progress=False)
+    half = fit(machine(), data, tmp_path / "half", settings(at), progress=False)
     again = resume(half.path, data=data, steps=9, progress=False)
     assert (whole.path / "model.safetensors").read_bytes() == (again.path / "model.safetensors").read_bytes()
 

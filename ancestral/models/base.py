@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -296,12 +296,22 @@ class Model(nn.Module):
     @property
     def device(self) -> torch.device:
         """The device of the parameters."""
-        return next(self.parameters()).device
+        return next(_parameters_of(self)).device
 
     @property
     def dtype(self) -> torch.dtype:
         """Floating type of the parameters."""
-        return next(self.parameters()).dtype
+        return next(_parameters_of(self)).dtype
+
+
+def _parameters_of(module: nn.Module) -> Iterator[nn.Parameter]:
+    """Yield what `module.parameters()` does, and repeats: the first comes in a tenth of the time, and steps ask often."""
+    for parameter in module._parameters.values():
+        if parameter is not None:
+            yield parameter
+    for child in module._modules.values():
+        if child is not None:
+            yield from _parameters_of(child)
 
 
 def _recorded(init: Callable[..., None]) -> Callable[..., None]:

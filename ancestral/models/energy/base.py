@@ -136,12 +136,14 @@ class EnergyModel(Model):
         """
         parameters = tuple(self.energy_parameters())
         if self._rough is None or not all(_identical(a, b) for a, b in zip(parameters, self._rough[0], strict=True)):
-            generator = torch.Generator(device=self.device).manual_seed(0)
-            path, steps = self.annealing_path(x), schedule(max(1, self.annealing // 2))
-            there = annealed_log_weights(path, steps, _ROUGH_CHAINS, generator) - path.log_base
-            start = self.chain_steps(self.near_model(x, _ROUGH_CHAINS, generator), _ROUGH_CHAINS, generator)
-            back = annealed_log_weights(path, steps[::-1], _ROUGH_CHAINS, generator, start) - path.log_base
-            log_z = torch.tensor(path.log_base + bennett(there, back), dtype=self.dtype, device=self.device)
+            # Of thousands of small differences: in full precision, whatever validation runs in.
+            with torch.autocast(self.device.type, enabled=False):
+                generator = torch.Generator(device=self.device).manual_seed(0)
+                path, steps = self.annealing_path(x), schedule(max(1, self.annealing // 2))
+                there = annealed_log_weights(path, steps, _ROUGH_CHAINS, generator) - path.log_base
+                start = self.chain_steps(self.near_model(x, _ROUGH_CHAINS, generator), _ROUGH_CHAINS, generator)
+                back = annealed_log_weights(path, steps[::-1], _ROUGH_CHAINS, generator, start) - path.log_base
+                log_z = torch.tensor(path.log_base + bennett(there, back), dtype=self.dtype, device=self.device)
             self._rough = tuple(p.detach().clone() for p in parameters), log_z
         return self._rough[1]
 

@@ -12,6 +12,8 @@ from ancestral.errors import InvalidInput, Unsupported
 from ancestral.event import Event
 from ancestral.models.energy import base, rbm
 from ancestral.models.energy.chains import Tempering
+from ancestral.models.energy.dbm import DBM
+from ancestral.models.energy.dbn import DBN
 from ancestral.models.energy.rbm import RBM
 from ancestral.verbs.complete import complete
 from tests.models.learning import learn
@@ -319,3 +321,22 @@ def test_centred_learning_does_not_depend_on_which_state_is_called_1() -> None:
                 optimizer.step()
             nats[centered, name] = -float(model.eval().log_prob(data).detach().mean())
     assert abs(nats[True, "few"] - nats[True, "many"]) < 0.25 * abs(nats[False, "few"] - nats[False, "many"])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("model", [RBM, DBN, DBM])
+def test_validation_under_autocast_estimates_log_z_in_full(
+    model: type[RBM | DBN | DBM], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ancestral.models.energy.base.MAX_ENUMERATED", 2)
+    monkeypatch.setattr("ancestral.models.energy.rbm.MAX_ENUMERATED", 2)
+    monkeypatch.setattr("ancestral.models.energy.dbm.MAX_ENUMERATED", 2)
+    torch.manual_seed(0)
+    machine = model(Event.binary((6,)), hidden=5 if model is RBM else (5, 4), annealing=20).eval()
+    x = states(6)
+    with torch.autocast("cpu", torch.bfloat16):
+        machine.measures(x, generator=generator())
+    rough = machine._rough
+    machine._rough = None
+    assert rough is not None
+    assert torch.equal(rough[1], machine.rough_log_partition(x))

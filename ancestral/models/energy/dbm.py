@@ -13,6 +13,7 @@ from ancestral.layers.mlp import check_sizes
 from ancestral.likelihood import Likelihood
 from ancestral.models.energy.annealing import AnnealingPath, BipartitePath, LogPartition, coins
 from ancestral.models.energy.base import MAX_ENUMERATED, EnergyModel, enumerated, log_odds
+from ancestral.models.energy.centering import along, centered_directions, follow
 from ancestral.models.registry import register
 
 
@@ -40,6 +41,8 @@ class DBM(EnergyModel):
         mean_field_steps: iterations of the mean field.
         chain_steps_per_update: steps of Gibbs sampling to each update of the chains, k.
         chains: number of chains.
+        centered: take the gradient that units centred at their running means would have: layers then learn together from the
+            start, without having been trained one by one (`pretrain_steps` of 0).
         gibbs_steps: steps of Gibbs sampling to a sample, from the chains.
         annealing: distributions of an estimate of log Z at each validation, which then minimises the nats by it; 0 for none,
             and validation minimises the error of reconstructions.
@@ -50,6 +53,8 @@ class DBM(EnergyModel):
     References:
         Deep Boltzmann Machines (Salakhutdinov & Hinton, 2009), https://proceedings.mlr.press/v5/salakhutdinov09a.html.
         There layers are pretrained by CD with their own rates; here by the chains or CD-k that all is trained with.
+        How to Center Deep Boltzmann Machines (Melchior, Fischer & Wiskott, 2016), https://jmlr.org/papers/v17/14-237.html, for
+        the centring, by the mean over data and chains.
 
     >>> model = DBM(Event.binary((6,)), hidden=(4, 3)).eval()
     >>> bool(model.log_prob(torch.zeros(1, 6)) <= model.enumerated_log_prob(torch.zeros(1, 6)))
@@ -69,6 +74,7 @@ class DBM(EnergyModel):
     examples = (
         {"event": Event.binary((4,)), "hidden": (3, 2), "pretrain_steps": 1, "chains": 8, "gibbs_steps": 20},
         {"event": Event.binary((1, 2, 2)), "hidden": (3, 3, 2), "pretrain_steps": 0, "chains": 8, "gibbs_steps": 20},
+        {"event": Event.binary((4,)), "hidden": (3, 2), "pretrain_steps": 1, "chains": 8, "centered": True, "gibbs_steps": 20},
     )
 
     chain: Tensor
@@ -83,6 +89,7 @@ class DBM(EnergyModel):
         mean_field_steps: int = 10,
         chain_steps_per_update: int = 5,
         chains: int = 100,
+        centered: bool = False,
         gibbs_steps: int = 1000,
         annealing: int = 0,
     ) -> None:
@@ -99,6 +106,10 @@ class DBM(EnergyModel):
         self.sizes = (event.numel, *hidden)
         self.weights = nn.ParameterList(0.01 * torch.randn(m, n) for n, m in itertools.pairwise(self.sizes))
         self.biases = nn.ParameterList(torch.zeros(n) for n in self.sizes)
+        self.centered = centered
+        if centered:
+            for i, size in enumerate(self.sizes):
+                self.register_buffer(f"offset{i}", torch.full((size,), 0.5))
         # The layer that is pretrained; len(hidden) when all are trained together. `groups_at` is told the step and sets it.
         self._stage = len(hidden)
         self.register_buffer("chain", torch.randint(0, 2, (chains, sum(self.sizes)), dtype=torch.uint8))
@@ -111,11 +122,11 @@ class DBM(EnergyModel):
     def _visible(self, x: Tensor) -> Tensor:
         return self.event.to_network(x, self.dtype).flatten(1)  # (b, d)
 
-    def _logits(self, state: Sequence[Tensor], layer: int) -> Tensor:
-        """Return the logits of a layer given those beside it, (b, units)."""
+    def _logits(self, state: Sequence[Tensor], layer: int, from_below: Tensor | None = None) -> Tensor:
+        """Return the logits of a layer given those beside it, (b, units); what the one below adds may be given."""
         logits = self.biases[layer].expand(len(state[0]), -1)
         if layer > 0:
-            logits = logits + F.linear(state[layer - 1], self.weights[layer - 1])
+            logits = logits + (F.linear(state[layer - 1], self.weights[layer - 1]) if from_below is None else from_below)
         if layer < len(self.hidden):
             logits = logits + F.linear(state[layer + 1], self.weights[layer].T)
         return logits.to(self.dtype)
@@ -131,15 +142,20 @@ class DBM(EnergyModel):
     def mean_field(self, x: Tensor) -> list[Tensor]:
         """Return x and the means of the hidden units, a list of (batch, units)."""
         state = [self._visible(x)]
+        # The data stay as they are, and so does what they add to the layer above.
+        data = F.linear(state[0], self.weights[0])
         # Bottom-up first, with doubled weights where the layer above is yet to come.
         for layer in range(1, len(self.sizes)):
             scale = 2.0 if layer < len(self.hidden) else 1.0
             state.append(
-                torch.sigmoid(scale * F.linear(state[-1], self.weights[layer - 1]).to(self.dtype) + self.biases[layer])
+                torch.sigmoid(
+                    scale * (data if layer == 1 else F.linear(state[-1], self.weights[layer - 1])).to(self.dtype)
+                    + self.biases[layer]
+                )
             )
         for _ in range(self.mean_field_steps):
             for layer in (*range(2, len(self.sizes), 2), *range(1, len(self.sizes), 2)):
-                state[layer] = torch.sigmoid(self._logits(state, layer))
+                state[layer] = torch.sigmoid(self._logits(state, layer, data if layer == 1 else None))
         return state
 
     @torch.no_grad()
@@ -291,11 +307,21 @@ class DBM(EnergyModel):
     ) -> dict[str, Tensor]:
         if self._stage < len(self.hidden):
             return self._layer_loss(x, self._stage, generator)
-        positive = self.energy(self.mean_field(x)).mean()
+        means = self.mean_field(x)
         state = self.gibbs(list(self.chain.to(self.dtype).split(self.sizes, dim=1)), self.cd_steps, generator)
         if self.training:
             self.chain.copy_(torch.cat(state, dim=1))
-        return {"loss": positive - self.energy(state).mean(), "energy": positive.detach()}
+        if not self.centered:
+            positive = self.energy(means).mean()
+            return {"loss": positive - self.energy(state).mean(), "energy": positive.detach()}
+        with torch.no_grad():
+            offsets = [self.get_buffer(f"offset{i}") for i in range(len(self.sizes))]
+            if self.training:
+                follow(offsets, means, state)
+            weights, biases = centered_directions(means, state, offsets)
+            positive, negative = self.energy(means).mean(), self.energy(state).mean()
+        loss = along((*weights, *biases), (*self.weights, *self.biases), positive - negative)
+        return {"loss": loss, "energy": positive}
 
     def _layer_loss(self, x: Tensor, layer: int, generator: torch.Generator | None) -> dict[str, Tensor]:
         """Return the loss of one layer as an RBM, with what the layers beyond it will add counted by doubled weights."""

@@ -13,11 +13,10 @@ from ancestral.layers.mlp import check_sizes
 from ancestral.likelihood import Likelihood
 from ancestral.models.energy.annealing import AnnealingPath, BipartitePath, coins
 from ancestral.models.energy.base import MAX_ENUMERATED, EnergyModel, enumerated, log_odds
+from ancestral.models.energy.centering import along, centered_directions, follow
 from ancestral.models.energy.chains import Tempering
 from ancestral.models.registry import register
 
-_OFFSET_RATE = 0.01
-"""How far the running means of units move to those of a step."""
 _FLIPS = 10
 """Entries of each datum whose conditionals `RBM.measures` computes."""
 
@@ -296,26 +295,16 @@ class RBM(EnergyModel):
         return {"loss": positive - contrast, "free_energy": positive.detach(), **logged}
 
     def _centered_loss(self, v: Tensor, negative: Tensor) -> dict[str, Tensor]:
-        """Return a loss with the gradient of centred parameters, in terms of these.
-
-        With E = -(v - m)'b - (h - n)'c - (h - n)'W(v - m) steps in b and c leave W's part alone; in the biases of this model,
-        b - W'n and c - Wm, they are those steps less what the step in W does to them.
-        """
+        """Return a loss with the gradient of centred parameters, in terms of these; its value is that of the other loss."""
         with torch.no_grad():
             h, seen = (torch.sigmoid(self._hidden_logits(units)) for units in (v, negative))
-            means = [units.mean(0) for units in (v, negative, h, seen)]
+            offsets = (self.visible_offset, self.hidden_offset)
             if self.training:
-                self.visible_offset.lerp_((means[0] + means[1]) / 2.0, _OFFSET_RATE)
-                self.hidden_offset.lerp_((means[2] + means[3]) / 2.0, _OFFSET_RATE)
-            bias, hidden_bias = means[0] - means[1], means[2] - means[3]
-            weight = torch.addmm(h.T @ v / len(v), seen.T, negative, alpha=-1.0 / len(negative))
-            weight -= torch.outer(self.hidden_offset, bias) + torch.outer(hidden_bias, self.visible_offset)
-            bias = bias - self.hidden_offset @ weight
-            hidden_bias = hidden_bias - weight @ self.visible_offset
+                follow(offsets, (v, h), (negative, seen))
+            weights, biases = centered_directions((v, h), (negative, seen), offsets)
             energies = self._free_energy(v).mean(), self._free_energy(negative).mean()
-        linear = (weight * self.weight).sum() + (bias * self.visible_bias).sum() + (hidden_bias * self.hidden_bias).sum()
-        # The value is that of the other gradient's loss: the linear part gives the gradient alone.
-        return {"loss": linear.detach() - linear + energies[0] - energies[1], "free_energy": energies[0]}
+        loss = along((*weights, *biases), (self.weight, self.visible_bias, self.hidden_bias), energies[0] - energies[1])
+        return {"loss": loss, "free_energy": energies[0]}
 
     def measures(
         self, x: Tensor, condition: Tensor | None = None, *, generator: torch.Generator | None = None

@@ -27,6 +27,7 @@ OTHERS = (
     "loop_overhead",
     "sparse_coding",
     "features",
+    "generators",
     "outlier_pairs",
     "outliers",
     "retrieval",

@@ -22,11 +22,12 @@ ELSEWHERE = {
     "outlier_pairs": "outliers.md",
     "outliers": "outliers.md",
     "features": "representations.md",
+    "generators": "sample-quality.md",
     "retrieval": "search.md",
     "search": "search.md",
 }
 """Pages of tables that stand on another one."""
-UNTIMED = ("outlier_pairs", "outliers", "features", "retrieval")
+UNTIMED = ("outlier_pairs", "outliers", "features", "generators", "retrieval")
 """Tables in which nothing is timed."""
 PACKAGES = ("ancestral", "torch", "lightning", "zuko", "nflows", "normflows", "pythae", "transformers", "pyod", "scikit-learn")
 OURS, BARE = "ancestral", "bare loop"

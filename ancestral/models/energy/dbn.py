@@ -175,7 +175,8 @@ class DBN(EnergyModel):
         h = self._visible(x)
         for machine in self.machines[:-1]:
             h = torch.sigmoid(machine._hidden_logits(h))
-        return self.top._path(log_odds(h))
+        # A layer that was turned around has the data's units above: both sides begin at the means of the data.
+        return self.top._path(log_odds(h), log_odds(torch.sigmoid(self.top._hidden_logits(h))))
 
     def update_likelihood(self) -> None:
         super().update_likelihood()

@@ -81,6 +81,7 @@ def _learners(penalty: float, widths: tuple[int, int], corruption: str, **more: 
     }
 
 
+GAUSSIAN = Learner("gaussian-rbm", {"hidden": 200, "persistent": True}, {"steps": 2000, "learning_rate": 3e-4})
 TASKS = {
     "MNIST": Task(
         "mnist",
@@ -91,13 +92,20 @@ TASKS = {
     "CIFAR-10": Task(
         "cifar10",
         {},
-        _learners(1.0, (200, 200), "gaussian"),
+        _learners(1.0, (200, 200), "gaussian", RBM=GAUSSIAN),
         seen={"patches": 8, "patch_values": "contrast"},
         limit=2000,
     ),
-    "textures": Task("texture-patches", {}, _learners(1.0, (200, 200), "gaussian"), seen={"patches": 8}, stride=2, pools=1),
+    "textures": Task(
+        "texture-patches",
+        {},
+        _learners(1.0, (200, 200), "gaussian", RBM=GAUSSIAN),
+        seen={"patches": 8},
+        stride=2,
+        pools=1,
+    ),
 }
-"""An RBM with Gaussian visible units would do for the last two; the one here takes binary data."""
+"""The RBM of real patches has Gaussian visible units."""
 
 
 def measure(tiny: bool, repeats: int) -> list[dict[str, Any]]:
@@ -113,7 +121,14 @@ def _probed(name: str, task: Task, tiny: bool, repeats: int) -> tuple[Probe, dic
         began = time.process_time()
         model = create_model(learner.model, seen.event, seed=0, **({} if tiny else learner.options))
         steps = 3 if tiny else learner.training["steps"]
-        settings = {"epochs": None, "steps": steps, "samples": 0, "evaluate_limit": 500, "evaluate_every": 1e9}
+        settings = {
+            **learner.training,
+            "epochs": None,
+            "steps": steps,
+            "samples": 0,
+            "evaluate_limit": 500,
+            "evaluate_every": 1e9,
+        }
         config = TrainConfig.for_model(type(model), **settings)
         with tempfile.TemporaryDirectory() as folder:
             trained = fit(model, seen, Path(folder) / "run", config, progress=False).model()
@@ -176,10 +191,13 @@ def draw(tables: Sequence[dict[str, Any]], path: Path) -> None:
 
     figure = Figure(figsize=(1.5 + 3.5 * len(tables), 3.6), layout="constrained")
     panels = figure.subplots(1, len(tables), squeeze=False)[0]
+    # The same features have one colour in all panels, also where a panel lacks some.
+    colours: dict[str, str] = {}
     for axes, each in zip(panels, tables, strict=True):
         for features, points in each["curves"].items():
             labels, accuracy, error = zip(*points, strict=True)
-            axes.errorbar(labels, accuracy, error, label=features, marker="o", markersize=3, capsize=2)
+            colour = colours.setdefault(features, f"C{len(colours)}")
+            axes.errorbar(labels, accuracy, error, color=colour, label=features, marker="o", markersize=3, capsize=2)
         axes.set(xscale="log", xlabel="labelled data", title=each["data"])
         axes.grid(alpha=0.3)
     panels[0].set_ylabel("accuracy on test data")

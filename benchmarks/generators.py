@@ -156,8 +156,8 @@ def annealed(names: Sequence[str], tiny: bool) -> dict[str, Any]:
             f"Stochastic lower bounds on {found.count} test data, ± standard error; both bounds on {found.simulated} data that"
             f" the model drew; {found.steps:,} temperatures, {found.chains} chains, {found.leapfrogs} leapfrog steps. What a"
             " code is decoded to is the mean of a Gaussian, its sigma chosen on validation data. Densities, of (x + noise) /"
-            " levels: they compare with each other, and with no probability of levels. Layers and codes are those of Wu et al. (2017),"
-            f" who train for much longer; {MINUTES:g} minutes for each here."
+            " levels: they compare with each other, and with no probability of levels. Layers and codes are those of Wu et al."
+            f" (2017), who train for much longer; {MINUTES:g} minutes for each here."
         ],
     }
 

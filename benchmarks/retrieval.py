@@ -13,7 +13,7 @@ from benchmarks import page
 RECIPE = "zoo/{}-semantic-hashing/recipe.yaml"
 NOISE = ("--model.binarize", "noise")
 PRETRAINED = (*NOISE, "--model.activation", "sigmoid", "--model.pretrain_steps", "300", "--train.epochs", "80")
-"""The original: 300 steps of each RBM first, which are 50 epochs of 1,831 documents for three layers, and then as many as else."""
+"""The original: 300 steps of each of three RBMs first, which are 50 epochs of 1,831 documents, then as many as the others."""
 SETS: dict[str, dict[str, tuple[str, ...]]] = {
     "20newsgroups": {"straight-through": (), "noise": NOISE, "pretrained": PRETRAINED},
     "reuters": {"straight-through": ()},

@@ -40,6 +40,8 @@ class TrainConfig:
         log_every: steps between rows in the logs.
         checkpoint_every: steps between checkpoints; 0 for at every evaluation.
         keep_checkpoints: checkpoints kept, the newest ones.
+        start: model of the same name that training starts from, a run directory, a zoo name or a repository of the hub: its
+            weights, and its options where none are given; fresh weights where None.
         seed: seed of everything random in the run.
         accelerator: auto, cpu, gpu ...
         devices: devices per node; under torchrun, the processes it started.
@@ -72,6 +74,7 @@ class TrainConfig:
     log_every: int = 50
     checkpoint_every: int = 0
     keep_checkpoints: int = 2
+    start: str | None = None
     seed: int = 0
     accelerator: str = "auto"
     devices: int = 1

@@ -7,11 +7,12 @@ from typing import Any
 
 from ancestral.data import Data, load
 from ancestral.errors import InvalidInput, near_matches
-from ancestral.models import registry
+from ancestral.models import registry, store
 from ancestral.models.base import Model
 from ancestral.training import Run, TrainConfig, create_model
 from ancestral.training import fit as train_model
 from ancestral.training.run import check_free
+from ancestral.zoo import find
 
 LIMITS = ("epochs", "steps", "minutes")
 
@@ -31,7 +32,8 @@ def fit(
 ) -> Run:
     """Train a model on data and leave a run directory.
 
-    Everything that can be refused is refused before the training starts.
+    Everything that can be refused is refused before the training starts. With the setting `start` it goes on from the weights
+    of another model.
 
     Args:
         model: a registered name (`ancestral models` lists them), or a model that was built for the data's event.
@@ -62,15 +64,44 @@ def fit(
         )
     if output is not None:
         check_free(Path(output), overwrite=overwrite)
+    started = None if config.start is None else _started(cls, config.start)
     if not isinstance(data, Data):
         given = {**(data_options or {}), **({"condition": condition} if condition else {})}
         data = load(data, **given)
     if isinstance(model, str):
+        own = {**(started.config if started is not None else {}), **own}
         model = create_model(model, data.event, data.condition, seed=config.seed, **own)
+    if started is not None:
+        _start_from(model, started, str(config.start))
     if output is None:
         output = new_folder(data.name, cls.name or cls.__name__.lower())
         check_free(output)
     return train_model(model, data, output, config, progress=progress, overwrite=overwrite)
+
+
+def _started(cls: type[Model], start: str) -> Model:
+    """Return the model that training starts from."""
+    started, _ = store.load(find(start))
+    if type(started) is not cls:
+        raise InvalidInput(f"start is {start}, a {started.name}: a {cls.name} can start from weights of a {cls.name} alone")
+    return started
+
+
+def _start_from(model: Model, started: Model, name: str) -> None:
+    """Give `model` the weights of another one.
+
+    Raises:
+        InvalidInput: if they are of other shapes.
+    """
+    weights, own = started.state_dict(), model.state_dict()
+    for key in sorted(weights.keys() | own.keys()):
+        shapes = [tuple(state[key].shape) if key in state else None for state in (weights, own)]
+        if shapes[0] != shapes[1]:
+            raise InvalidInput(
+                f"the weights of {name} do not fit: {key} is {shapes[0]} there and {shapes[1]} here; leave out options"
+                f" that differ from its own, and take data of the same kind, {started.event}"
+            )
+    model.load_state_dict(weights)
 
 
 def _sort(cls: type[Model], options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -52,6 +52,34 @@ def test_a_model_that_was_built(tmp_path):
         fit(create("made", table.event, hidden=(4,)), table, output=tmp_path / "b", hidden=(5,), progress=False)
 
 
+def test_training_starts_from_the_weights_of_another_run(tmp_path):
+    first = fit("made", data(), output=tmp_path / "a", hidden=(4,), progress=False, **QUICK)
+    # With a rate of next to nothing the weights stay where they started.
+    again = fit("made", data(), output=tmp_path / "b", start=str(first.path), learning_rate=1e-12, progress=False, **QUICK)
+    assert again.model().config["hidden"] == (4,)
+    for name, weight in first.model().state_dict().items():
+        torch.testing.assert_close(again.model().state_dict()[name], weight, atol=1e-9, rtol=0.0)
+    assert json.loads((again.path / "config.json").read_text())["training"]["start"] == str(first.path)
+    built = create("made", data().event, hidden=(4,))
+    fit(built, data(), output=tmp_path / "c", start=str(first.path), learning_rate=1e-12, progress=False, **QUICK)
+    torch.testing.assert_close(built.state_dict(), again.model().state_dict(), atol=1e-9, rtol=0.0)
+
+
+def test_weights_that_do_not_fit_are_refused_before_a_run_begins(tmp_path):
+    first = str(fit("made", data(), output=tmp_path / "a", hidden=(4,), progress=False, **QUICK).path)
+    wide = load(torch.randint(2, (40, 6)).numpy(), event="binary")
+    for model, rows, options, message in (
+        ("made", data(), {"hidden": (5,)}, r"do not fit: layers.0.bias is \(4, 1\) there and \(5, 1\) here"),
+        ("made", wide, {}, r"do not fit: .* take data of the same kind, 5 binary"),
+        ("fvsbn", data(), {}, "a made: a fvsbn can start from weights of a fvsbn alone"),
+    ):
+        with pytest.raises(InvalidInput, match=message):
+            fit(model, rows, output=tmp_path / "b", start=first, progress=False, **options, **QUICK)
+    with pytest.raises(InvalidInput, match="nowhere"):
+        fit("made", data(), output=tmp_path / "b", start="nowhere", progress=False, **QUICK)
+    assert not (tmp_path / "b").exists()
+
+
 def test_folders_are_numbered(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert str(new_folder("uci/yacht", "made")) == "runs/uci-yacht-made-1"

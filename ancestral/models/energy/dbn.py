@@ -12,7 +12,7 @@ from ancestral.errors import InvalidInput
 from ancestral.event import Event
 from ancestral.layers.mlp import check_sizes
 from ancestral.likelihood import Likelihood
-from ancestral.models.energy.annealing import AnnealingPath, LogPartition, coins
+from ancestral.models.energy.annealing import AnnealingPath, BipartitePath, LogPartition, coins
 from ancestral.models.energy.base import MAX_ENUMERATED, EnergyModel, log_odds
 from ancestral.models.energy.rbm import RBM
 from ancestral.models.registry import register
@@ -176,7 +176,8 @@ class DBN(EnergyModel):
         for machine in self.machines[:-1]:
             h = torch.sigmoid(machine._hidden_logits(h))
         # A layer that was turned around has the data's units above: both sides begin at the means of the data.
-        return self.top._path(log_odds(h), log_odds(torch.sigmoid(self.top._hidden_logits(h))))
+        bases = log_odds(h), log_odds(torch.sigmoid(self.top._hidden_logits(h)))
+        return BipartitePath(*(part.detach() for part in self.top.energy_parameters()), *bases)
 
     def update_likelihood(self) -> None:
         super().update_likelihood()

@@ -246,9 +246,8 @@ class RBM(EnergyModel):
     def _tempered_base(self) -> Tensor:
         return torch.zeros_like(self.visible_bias)  # fair coins
 
-    def _path(self, base: Tensor, hidden_base: Tensor | None = None) -> BipartitePath:
-        weight, visible, hidden = (part.detach() for part in self.energy_parameters())
-        return BipartitePath(weight, visible, hidden, base.detach(), None if hidden_base is None else hidden_base.detach())
+    def _path(self, base: Tensor) -> BipartitePath:
+        return BipartitePath(self.weight.detach(), self.visible_bias.detach(), self.hidden_bias.detach(), base.detach())
 
     # Primitives
 

@@ -176,8 +176,9 @@ class DBN(EnergyModel):
         for machine in self.machines[:-1]:
             h = torch.sigmoid(machine._hidden_logits(h))
         # A layer that was turned around has the data's units above: both sides begin at the means of the data.
-        bases = log_odds(h), log_odds(torch.sigmoid(self.top._hidden_logits(h)))
-        return BipartitePath(*(part.detach() for part in self.top.energy_parameters()), *bases)
+        weight, visible_bias, hidden_bias = (part.detach() for part in self.top.energy_parameters())
+        above = torch.sigmoid(self.top._hidden_logits(h))
+        return BipartitePath(weight, visible_bias, hidden_bias, log_odds(h), log_odds(above))
 
     def update_likelihood(self) -> None:
         super().update_likelihood()

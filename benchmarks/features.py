@@ -81,11 +81,15 @@ def _learners(penalty: float, widths: tuple[int, int], corruption: str, **more: 
     }
 
 
+STACK = Learner("conv-psd", {"maps": (16, 32), "penalty": 0.1, "stage_steps": 200}, {"steps": 400})
 TASKS = {
     "MNIST": Task(
         "mnist",
         {"binarize": 128},
-        _learners(0.5, (256, 256), "masking", RBM=Learner("rbm", {"hidden": 256, "persistent": True}, {"steps": 2000})),
+        {
+            **_learners(0.5, (256, 256), "masking", RBM=Learner("rbm", {"hidden": 256, "persistent": True}, {"steps": 2000})),
+            "convolutional PSD": STACK,
+        },
         limit=5000,
     ),
     "CIFAR-10": Task(
@@ -97,7 +101,8 @@ TASKS = {
     ),
     "textures": Task("texture-patches", {}, _learners(1.0, (200, 200), "gaussian"), seen={"patches": 8}, stride=2, pools=1),
 }
-"""An RBM with Gaussian visible units would do for the last two; the one here takes binary data."""
+"""An RBM with Gaussian visible units would do for the last two; the one here takes binary data. A convolutional stack is of
+whole images: a patch of 8 x 8 has no room for it."""
 
 
 def measure(tiny: bool, repeats: int) -> list[dict[str, Any]]:

@@ -82,11 +82,15 @@ def _learners(penalty: float, widths: tuple[int, int], corruption: str, **more: 
 
 
 GAUSSIAN = Learner("gaussian-rbm", {"hidden": 200, "persistent": True}, {"steps": 2000, "learning_rate": 3e-4})
+STACK = Learner("conv-psd", {"maps": (16, 32), "penalty": 0.1, "stage_steps": 200}, {"steps": 400})
 TASKS = {
     "MNIST": Task(
         "mnist",
         {"binarize": 128},
-        _learners(0.5, (256, 256), "masking", RBM=Learner("rbm", {"hidden": 256, "persistent": True}, {"steps": 2000})),
+        {
+            **_learners(0.5, (256, 256), "masking", RBM=Learner("rbm", {"hidden": 256, "persistent": True}, {"steps": 2000})),
+            "convolutional PSD": STACK,
+        },
         limit=5000,
     ),
     "CIFAR-10": Task(
@@ -105,7 +109,7 @@ TASKS = {
         pools=1,
     ),
 }
-"""The RBM of real patches has Gaussian visible units."""
+"""The RBM of real patches has Gaussian visible units. A convolutional stack is of whole images: a patch has no room for it."""
 
 
 def measure(tiny: bool, repeats: int) -> list[dict[str, Any]]:

@@ -134,6 +134,21 @@ PICTURES = {
     "contractive-autoencoder": Picture(
         "mnist", options={"hidden": (100,), "contraction": 1.0}, training={"epochs": 4}, shows="filters", count=36
     ),
+    "conv-psd": Picture(
+        "natural-patches",
+        options={"maps": (36,), "kernel": 9, "penalty": 1.0},
+        training={
+            "steps": 700,
+            "epochs": None,
+            "batch_size": 24,
+            "learning_rate": 2e-2,
+            "evaluate_limit": 100,
+            "evaluate_every": 1e9,
+        },
+        shows="filters",
+        count=36,
+        loading={"patches": 16},
+    ),
     "psd": Picture(
         "natural-patches",
         options={"atoms": 200, "penalty": 1.2},

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ancestral.errors import InvalidInput
+from ancestral.layers.dictionaries import Dense, Dictionary
 
 CHECK_EVERY = 10
 """Steps between looks at the gaps, at which rows that are done leave the batch."""
@@ -30,7 +31,7 @@ class Codes:
 @torch.no_grad()
 def lasso(
     x: Tensor,
-    dictionary: Tensor,
+    dictionary: Tensor | Dictionary,
     penalty: float,
     *,
     tolerance: float = 1e-5,
@@ -39,7 +40,7 @@ def lasso(
 ) -> Codes:
     r"""Return z = argmin 1/2 ||x - z D||^2 + penalty |z|_1 of each row of x, by accelerated proximal gradient with restarts.
 
-    With the Gram matrix G = D D' and L its largest eigenvalue, a step is z = shrink(y - (y G - x D') / L, penalty / L),
+    With G = D D' and L no less than its largest eigenvalue, a step is z = shrink(y - (y G - x D') / L, penalty / L),
     y = z + b (z - z_before), where b grows as in FISTA and is put back to 0 for the rows whose momentum points uphill.
     A residual r = x - z D, scaled until no atom correlates with it by more than the penalty, is feasible in the dual: the
     gap between the two objectives bounds what is left to gain. Rows whose gap is at most tolerance * ||x||^2 / 2 leave the
@@ -47,7 +48,7 @@ def lasso(
 
     Args:
         x: data, (batch, entries).
-        dictionary: D, an atom in each row, (atoms, entries).
+        dictionary: D, an atom in each row, (atoms, entries), or a linear map in its place, of the type of x.
         penalty: weight of |z|_1, positive.
         tolerance: gap at which a row is done, relative to the objective of z = 0.
         max_steps: steps after which rows are left as they are, and their gap says how good they are.
@@ -70,27 +71,29 @@ def lasso(
     """
     if not penalty > 0.0:
         raise InvalidInput(f"the penalty of a lasso is {penalty}, expected a positive weight, such as 0.5")
-    if x.dim() != 2 or dictionary.dim() != 2 or x.shape[1] != dictionary.shape[1]:
+    if isinstance(dictionary, Tensor) and dictionary.dim() == 2:
+        dictionary = Dense(dictionary.to(x.dtype))
+    if isinstance(dictionary, Tensor) or x.dim() != 2 or x.shape[1] != dictionary.entries:
+        shape = dictionary.shape if isinstance(dictionary, Tensor) else (dictionary.atoms, dictionary.entries)
         raise InvalidInput(
-            f"got data of shape {tuple(x.shape)} and atoms of shape {tuple(dictionary.shape)}, expected (batch, entries) and"
+            f"got data of shape {tuple(x.shape)} and atoms of shape {tuple(shape)}, expected (batch, entries) and"
             " (atoms, entries)"
         )
     with torch.autocast(x.device.type, enabled=False):  # a gap of a thousandth needs more digits than bf16 has
-        return _solved(x, dictionary.to(x.dtype), penalty, tolerance, max_steps, start)
+        return _solved(x, dictionary, penalty, tolerance, max_steps, start)
 
 
-def _solved(x: Tensor, dictionary: Tensor, penalty: float, tolerance: float, max_steps: int, start: Tensor | None) -> Codes:
-    gram = dictionary @ dictionary.T  # (k, k)
-    if not bool(gram.isfinite().all()):
-        nowhere = torch.full((len(x), len(gram)), torch.nan, dtype=x.dtype, device=x.device)
+def _solved(
+    x: Tensor, dictionary: Dictionary, penalty: float, tolerance: float, max_steps: int, start: Tensor | None
+) -> Codes:
+    lipschitz = max(dictionary.norm_squared(), torch.finfo(x.dtype).tiny)
+    if lipschitz == torch.inf:
+        nowhere = torch.full((len(x), dictionary.atoms), torch.nan, dtype=x.dtype, device=x.device)
         return Codes(nowhere, nowhere[:, 0], 0)
-    # Both ways round a product has the same eigenvalues but for zeros: take those of the smaller one.
-    small = gram if len(gram) <= x.shape[1] else dictionary.T @ dictionary
-    lipschitz = torch.linalg.eigvalsh(small)[-1].clamp(min=torch.finfo(x.dtype).tiny)
-    step, shrink = 1.0 / lipschitz, float(penalty / lipschitz)
-    target = x @ dictionary.T * step  # (b, k)
-    move = torch.eye(len(gram), dtype=x.dtype, device=x.device) - gram * step
-    z_out = torch.zeros(len(x), len(dictionary), dtype=x.dtype, device=x.device) if start is None else start.clone()
+    step, shrink = 1.0 / lipschitz, penalty / lipschitz
+    target = dictionary.correlate(x) * step  # (b, k)
+    descend = dictionary.descent(step)
+    z_out = torch.zeros(len(x), dictionary.atoms, dtype=x.dtype, device=x.device) if start is None else start.clone()
     gap_out = torch.full((len(x),), torch.inf, dtype=x.dtype, device=x.device)
     enough = tolerance * 0.5 * x.square().sum(1)
     rows = torch.arange(len(x), device=x.device)
@@ -98,7 +101,7 @@ def _solved(x: Tensor, dictionary: Tensor, penalty: float, tolerance: float, max
     t = torch.ones(len(x), 1, dtype=x.dtype, device=x.device)
     for taken in range(1, max_steps + 1):
         before = z
-        z = F.softshrink(torch.addmm(target, y, move), shrink)  # (b, k)
+        z = F.softshrink(descend(y, target), shrink)  # (b, k)
         change = z - before
         # Momentum that points uphill is dropped, row by row.
         t = torch.where(((y - z) * change).sum(1, keepdim=True) > 0, 1.0, t)
@@ -116,10 +119,12 @@ def _solved(x: Tensor, dictionary: Tensor, penalty: float, tolerance: float, max
     return Codes(z_out, gap_out, taken)
 
 
-def duality_gap(x: Tensor, z: Tensor, dictionary: Tensor, penalty: float) -> Tensor:
+def duality_gap(x: Tensor, z: Tensor, dictionary: Tensor | Dictionary, penalty: float) -> Tensor:
     """Return the lasso's objective at codes z less a bound from below on its minimum, (batch,); see `lasso`."""
-    residual = x - z @ dictionary  # (b, d)
-    correlation = (residual @ dictionary.T).abs().amax(1, keepdim=True)
+    if isinstance(dictionary, Tensor):
+        dictionary = Dense(dictionary)
+    residual = x - dictionary.tell(z)  # (b, d)
+    correlation = dictionary.correlate(residual).abs().amax(1, keepdim=True)
     dual = residual * (penalty / correlation.clamp(min=penalty))
     primal = 0.5 * residual.square().sum(1) + penalty * z.abs().sum(1)
     return primal - 0.5 * (x.square().sum(1) - (x - dual).square().sum(1))

@@ -53,7 +53,7 @@ class Model(nn.Module):
     """Whether the event must be an image (channel, height, width)."""
     conditional: ClassVar[bool] = True
     """Whether the model takes a condition."""
-    labelled: ClassVar[bool] = False
+    labelled: bool = False
     """Whether the model learns from labels, so that the classes of `classify` are theirs, by number."""
     monitor: str = "nats"
     """The per-example measure (of `measures`) that validation minimises."""

@@ -18,10 +18,10 @@ FILES = (".png", ".pdf")
 
 @runtime_checkable
 class Filtered(Protocol):
-    """A model with units that look at a whole datum."""
+    """A model with units that look at a whole datum, or at a part of an image, wherever that is."""
 
     def filters(self) -> Tensor:
-        """Return what each unit weighs the entries of a datum by, (units, *event.shape)."""
+        """Return what each unit weighs the entries by, (units, *event.shape), or less high and wide than that for parts."""
         ...
 
 
@@ -35,7 +35,7 @@ def filters(model: Named, count: int = 100, *, first: bool = False, seed: int = 
         seed: which ones are taken.
 
     Returns:
-        (count, *event.shape), in [-1, 1], on the CPU.
+        (count, *event.shape), or less high and wide for units that look at parts of images; in [-1, 1], on the CPU.
 
     Raises:
         Unsupported: if the model has none.

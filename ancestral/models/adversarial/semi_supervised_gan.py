@@ -14,6 +14,7 @@ from ancestral.layers.mlp import check_sizes
 from ancestral.layers.norms import ActNorm
 from ancestral.models.adversarial.base import AdversarialModel
 from ancestral.models.adversarial.networks import Critic, make_generator
+from ancestral.models.few_labels import classes_of, split_labels
 from ancestral.models.registry import register
 
 CANDIDATES = 32
@@ -99,18 +100,13 @@ class SemiSupervisedGAN(AdversarialModel):
         critic_rate: float = 1.0,
     ) -> None:
         super().__init__(event, condition, latent=latent, objective="non-saturating", critic_rate=critic_rate)
-        if condition is None or condition.classes is None or len(condition.classes) != 2 or condition.classes[1] != 2:
-            raise InvalidInput(
-                f"{self.name} takes a class and whether it is known (labels of K and 2 classes), got {condition or 'none'}:"
-                " load the data with condition=label and labelled=100 (--data.condition label --data.labelled 100)"
-            )
+        self.classes = classes_of(condition, self.name)
         if min(input_noise, noise) < 0.0 or unlabelled_weight <= 0.0:
             raise InvalidInput(
                 f"noise is not negative and unlabelled_weight positive, got input_noise={input_noise}, noise={noise} and"
                 f" unlabelled_weight={unlabelled_weight}"
             )
         self.unlabelled_weight = unlabelled_weight
-        self.classes = condition.classes[0]
         generator = make_generator(
             event, None, latent, network="mlp", hidden=generator_hidden, activation="softplus", normalization="batch"
         )
@@ -157,10 +153,11 @@ class SemiSupervisedGAN(AdversarialModel):
         condition = self.check_condition(condition, n)
         if condition is None:
             raise InvalidInput("a loss needs a class and whether it is known for each datum, got none")
-        known = condition[:, 1].to(self.dtype)
+        label, which = split_labels(condition)
+        known = which.to(self.dtype)
         # A batch may have data of one kind alone: the other's mean is then 0.
         known, unknown = (each / each.sum().clamp(min=1.0) for each in (known, 1.0 - known))
-        return condition[:, 0].long(), known, unknown
+        return label, known, unknown
 
     # Primitives
 

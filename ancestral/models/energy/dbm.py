@@ -9,12 +9,15 @@ from torch import Tensor, nn
 
 from ancestral.errors import InvalidInput
 from ancestral.event import Event
-from ancestral.layers.mlp import check_sizes
+from ancestral.layers.mlp import check_choice, check_sizes
 from ancestral.likelihood import Likelihood
 from ancestral.models.energy.annealing import AnnealingPath, BipartitePath, LogPartition, coins
 from ancestral.models.energy.base import MAX_ENUMERATED, EnergyModel, enumerated, log_odds
 from ancestral.models.energy.centering import along, centered_directions, follow
 from ancestral.models.registry import register
+
+PRETRAINED = ("doubled", "first")
+"""Ways to train layers before all are trained together."""
 
 
 @register("dbm")
@@ -38,6 +41,8 @@ class DBM(EnergyModel):
         condition: must be None.
         hidden: units of each hidden layer, from the data upwards, at least two layers.
         pretrain_steps: training steps of each layer before all are trained together; 0 for none.
+        pretrain: "doubled", one layer after another as above; "first", the first layer alone, as an RBM with persistent
+            chains: the others, whose weights are small at the start, then begin where that one is.
         mean_field_steps: iterations of the mean field.
         chain_steps_per_update: steps of Gibbs sampling to each update of the chains, k.
         chains: number of chains.
@@ -54,7 +59,7 @@ class DBM(EnergyModel):
         Deep Boltzmann Machines (Salakhutdinov & Hinton, 2009), https://proceedings.mlr.press/v5/salakhutdinov09a.html.
         There layers are pretrained by CD with their own rates; here by the chains or CD-k that all is trained with.
         How to Center Deep Boltzmann Machines (Melchior, Fischer & Wiskott, 2016), https://jmlr.org/papers/v17/14-237.html, for
-        the centring, by the mean over data and chains.
+        the centring, by the mean over data and chains; the pretraining of the first layer alone is ours.
 
     >>> model = DBM(Event.binary((6,)), hidden=(4, 3)).eval()
     >>> bool(model.log_prob(torch.zeros(1, 6)) <= model.enumerated_log_prob(torch.zeros(1, 6)))
@@ -74,7 +79,15 @@ class DBM(EnergyModel):
     examples = (
         {"event": Event.binary((4,)), "hidden": (3, 2), "pretrain_steps": 1, "chains": 8, "gibbs_steps": 20},
         {"event": Event.binary((1, 2, 2)), "hidden": (3, 3, 2), "pretrain_steps": 0, "chains": 8, "gibbs_steps": 20},
-        {"event": Event.binary((4,)), "hidden": (3, 2), "pretrain_steps": 1, "chains": 8, "centered": True, "gibbs_steps": 20},
+        {
+            "event": Event.binary((4,)),
+            "hidden": (3, 2),
+            "pretrain_steps": 1,
+            "pretrain": "first",
+            "chains": 8,
+            "centered": True,
+            "gibbs_steps": 20,
+        },
     )
 
     chain: Tensor
@@ -86,6 +99,7 @@ class DBM(EnergyModel):
         *,
         hidden: Sequence[int] = (500, 1000),
         pretrain_steps: int = 5_000,
+        pretrain: str = "doubled",
         mean_field_steps: int = 10,
         chain_steps_per_update: int = 5,
         chains: int = 100,
@@ -101,6 +115,8 @@ class DBM(EnergyModel):
         check_sizes("mean_field_steps, chain_steps_per_update, chains, gibbs_steps", counts)
         if pretrain_steps < 0:
             raise InvalidInput(f"pretrain_steps is {pretrain_steps}, expected at least 0")
+        check_choice("pretraining", pretrain, PRETRAINED)
+        self.pretrain = pretrain
         self.hidden, self.pretrain_steps, self.mean_field_steps = tuple(hidden), pretrain_steps, mean_field_steps
         self.cd_steps, self.gibbs_steps, self.annealing = chain_steps_per_update, gibbs_steps, annealing
         self.sizes = (event.numel, *hidden)
@@ -132,9 +148,9 @@ class DBM(EnergyModel):
         return logits.to(self.dtype)
 
     def energy(self, state: Sequence[Tensor]) -> Tensor:
-        """Return E of all layers together, (b,); of independent units at their means, its mean."""
-        total = sum((-(s * b).sum(1) for s, b in zip(state, self.biases, strict=True)), torch.zeros((), dtype=self.dtype))
-        for below, above, weight in zip(state[:-1], state[1:], self.weights, strict=True):
+        """Return E of the layers, (b,), all of them or the first ones; of independent units at their means, its mean."""
+        total = sum((-(s * b).sum(1) for s, b in zip(state, self.biases, strict=False)), torch.zeros((), dtype=self.dtype))
+        for below, above, weight in zip(state[:-1], state[1:], self.weights, strict=False):
             total = total - (F.linear(below, weight).to(self.dtype) * above).sum(1)
         return total
 
@@ -299,29 +315,50 @@ class DBM(EnergyModel):
     # Training
 
     def groups_at(self, step: int) -> Sequence[str] | None:
-        self._stage = min(step // self.pretrain_steps, len(self.hidden)) if self.pretrain_steps else len(self.hidden)
+        stages = len(self.hidden) if self.pretrain == "doubled" else 1
+        stage = min(step // self.pretrain_steps, stages) if self.pretrain_steps else stages
+        self._stage = stage if stage < stages else len(self.hidden)
         return None
 
     def loss(
         self, x: Tensor, condition: Tensor | None = None, *, group: str = "model", generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
-        if self._stage < len(self.hidden):
+        if self._stage < len(self.hidden) and self.pretrain == "doubled":
             return self._layer_loss(x, self._stage, generator)
-        means = self.mean_field(x)
-        state = self.gibbs(list(self.chain.to(self.dtype).split(self.sizes, dim=1)), self.cd_steps, generator)
+        # Of the first layer alone, those beyond it have no weights: they stay the fair coins that their chains start as.
+        trained = 2 if self._stage < len(self.hidden) else len(self.sizes)
+        chain = self.chain.to(self.dtype).split(self.sizes, dim=1)
+        if trained == 2:
+            means = [v := self._visible(x), torch.sigmoid(self._first_logits(v)).detach()]
+            state = self._first_gibbs(chain[0], generator)
+        else:
+            means, state = self.mean_field(x), self.gibbs(list(chain), self.cd_steps, generator)
         if self.training:
-            self.chain.copy_(torch.cat(state, dim=1))
+            self.chain.copy_(torch.cat((*state, *chain[trained:]), dim=1))
+        if trained == 2:
+            state = [state[0], torch.sigmoid(self._first_logits(state[0])).detach()]  # of one layer means are known
         if not self.centered:
             positive = self.energy(means).mean()
             return {"loss": positive - self.energy(state).mean(), "energy": positive.detach()}
         with torch.no_grad():
-            offsets = [self.get_buffer(f"offset{i}") for i in range(len(self.sizes))]
+            offsets = [self.get_buffer(f"offset{i}") for i in range(trained)]
             if self.training:
                 follow(offsets, means, state)
             weights, biases = centered_directions(means, state, offsets)
             positive, negative = self.energy(means).mean(), self.energy(state).mean()
-        loss = along((*weights, *biases), (*self.weights, *self.biases), positive - negative)
-        return {"loss": loss, "energy": positive}
+        parameters = (*self.weights[: trained - 1], *self.biases[:trained])
+        return {"loss": along((*weights, *biases), parameters, positive - negative), "energy": positive}
+
+    def _first_logits(self, v: Tensor) -> Tensor:
+        return F.linear(v, self.weights[0], self.biases[1]).to(self.dtype)
+
+    @torch.no_grad()
+    def _first_gibbs(self, v: Tensor, generator: torch.Generator | None) -> list[Tensor]:
+        """Return data and first hidden units after steps of the RBM that these two are."""
+        for _ in range(self.cd_steps):
+            h = coins(self._first_logits(v), generator)
+            v = coins(F.linear(h, self.weights[0].T, self.biases[0]).to(self.dtype), generator)
+        return [v, h]
 
     def _layer_loss(self, x: Tensor, layer: int, generator: torch.Generator | None) -> dict[str, Tensor]:
         """Return the loss of one layer as an RBM, with what the layers beyond it will add counted by doubled weights."""

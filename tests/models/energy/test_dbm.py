@@ -10,6 +10,7 @@ from ancestral.errors import InvalidInput
 from ancestral.event import Event
 from ancestral.models.energy import base
 from ancestral.models.energy.dbm import DBM
+from ancestral.models.energy.rbm import RBM
 from ancestral.training import TrainConfig, fit, resume
 from ancestral.verbs.complete import complete
 from ancestral.verbs.evaluate import evaluate
@@ -168,6 +169,30 @@ def test_pretraining_doubles_what_one_side_gives() -> None:
         assert bool(((back > -1e-9) & (back < 1.0 + 1e-9)).all())
         torch.testing.assert_close(back * len(x), (back * len(x)).round(), atol=1e-9, rtol=0.0)
         assert h.shape == (6, model.hidden[layer])
+
+
+@pytest.mark.parametrize("centered", [False, True])
+def test_the_first_layer_alone_is_trained_as_an_rbm(centered: bool) -> None:
+    model = moved(4, (3, 2), pretrain="first", pretrain_steps=2, centered=centered, chain_steps_per_update=2).train()
+    rbm = RBM(model.event, hidden=3, persistent=True, chains=len(model.chain), centered=centered, cd_steps=2).double()
+    with torch.no_grad():
+        rbm.weight.copy_(model.weights[0])
+        rbm.visible_bias.copy_(model.biases[0])
+        rbm.hidden_bias.copy_(model.biases[1])
+        rbm.chain.copy_(model.chain[:, :4])
+    x, above = states(4)[::3], model.chain[:, 7:].clone()
+    model.groups_at(1)
+    model.loss(x, generator=generator(2))["loss"].backward()
+    rbm.loss(x, generator=generator(2))["loss"].backward()
+    assert torch.equal(rbm.chain, model.chain[:, :4])
+    assert torch.equal(model.chain[:, 7:], above)
+    torch.testing.assert_close(model.weights[0].grad, rbm.weight.grad)
+    torch.testing.assert_close(model.biases[0].grad, rbm.visible_bias.grad)
+    torch.testing.assert_close(model.biases[1].grad, rbm.hidden_bias.grad)
+    assert model.weights[1].grad is None
+    model.groups_at(2)
+    model.loss(x, generator=generator(3))["loss"].backward()
+    assert model.weights[1].grad is not None
 
 
 @pytest.mark.parametrize("centered", [False, True])

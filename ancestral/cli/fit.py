@@ -12,6 +12,7 @@ from ancestral.models import registry
 from ancestral.models.base import Model
 from ancestral.recipe import read_recipe
 from ancestral.training import Run, TrainConfig, resume
+from ancestral.training.report import use
 from ancestral.verbs.fit import fit
 
 USAGE = """MODEL DATA [options]
@@ -123,5 +124,5 @@ def _fit(parser: ArgumentParser, config: Namespace, names: list[str], recipe: di
 
 def _say_next(done: Run) -> None:
     print(f"run directory: {done.path}", file=sys.stderr)
-    print(f"next: ancestral evaluate {done.path}", file=sys.stderr)
-    print(f"      ancestral sample {done.path} -n 64 -o samples.png", file=sys.stderr)
+    commands = use(registry.get(done.config["model"]["name"]), done.path)
+    print("next: " + "\n      ".join(commands), file=sys.stderr)

@@ -27,6 +27,16 @@ from ancestral.verbs import pictures
 REFRESH_SECONDS = 0.25
 
 
+def use(cls: type[Model], path: Path) -> list[str]:
+    """Return commands that a finished run of a model is worth: what it is for, if that is not samples."""
+    commands = [f"ancestral evaluate {path} --split test"]
+    if cls.can("sample"):
+        commands.append(f"ancestral sample {path} -n 64 -o samples.png")
+    elif cls.can("encode"):
+        commands.append(f"ancestral probe {path} -o probe.png")
+    return commands
+
+
 class Report:
     """Everything a run writes beside its weights; silent on all processes but the first.
 
@@ -182,13 +192,11 @@ class Report:
             + (", ".join(f"validation {k} {v:.4f}" for k, v in values.items()) or "no validation split"),
             *(f"- warning: {sentence}" for sentence in self._warned),
             "",
-            "![samples](samples.png)",
-            "",
+            *(["![samples](samples.png)", ""] if type(model).can("sample") else []),
             "![learning curve](learning-curve.png)",
             "",
             "```sh",
-            f"ancestral evaluate {self.path} --split test",
-            f"ancestral sample {self.path} -n 64 -o samples.png",
+            *use(type(model), self.path),
             f"ancestral fit --resume {self.path}",
             "```",
             "",

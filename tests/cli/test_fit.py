@@ -136,5 +136,11 @@ def test_what_is_next_is_said_and_quiet_is_quiet(here, capsys):
     assert out == ""
     assert "run directory: run" in err
     assert "ancestral evaluate run" in err
+    assert "ancestral sample run" in err
+    assert "ancestral sample run" in (here / "run" / "README.md").read_text()
+    assert main(["fit", "psd", "digits", "-o", "codes", "--data.limit", "40", *quick, "--model.atoms", "4"]) == 0
+    err = capsys.readouterr().err + (here / "codes" / "README.md").read_text()
+    assert "ancestral probe codes" in err
+    assert "sample" not in err, "it draws none"
     assert main(["fit", "made", "digits", "-o", "other", "--data.limit", "40", *TINY]) == 0
     assert capsys.readouterr() == ("", "")

@@ -139,11 +139,14 @@ class DBM(EnergyModel):
         return self.event.to_network(x, self.dtype).flatten(1)  # (b, d)
 
     def _logits(self, state: Sequence[Tensor], layer: int, from_below: Tensor | None = None) -> Tensor:
-        """Return the logits of a layer given those beside it, (b, units); what the one below adds may be given."""
+        """Return the logits of a layer given those beside it, (b, units); what the one below adds may be given.
+
+        Of a `state` that ends before the last layer, those beyond are as if they had no weights.
+        """
         logits = self.biases[layer].expand(len(state[0]), -1)
         if layer > 0:
             logits = logits + (F.linear(state[layer - 1], self.weights[layer - 1]) if from_below is None else from_below)
-        if layer < len(self.hidden):
+        if layer + 1 < len(state):
             logits = logits + F.linear(state[layer + 1], self.weights[layer].T)
         return logits.to(self.dtype)
 
@@ -155,22 +158,19 @@ class DBM(EnergyModel):
         return total
 
     @torch.no_grad()
-    def mean_field(self, x: Tensor) -> list[Tensor]:
-        """Return x and the means of the hidden units, a list of (batch, units)."""
+    def mean_field(self, x: Tensor, layers: int | None = None) -> list[Tensor]:
+        """Return x and the means of the hidden units, a list of (batch, units), of all layers or the first ones."""
+        sizes = self.sizes[:layers]
         state = [self._visible(x)]
         # The data stay as they are, and so does what they add to the layer above.
-        data = F.linear(state[0], self.weights[0])
+        data = F.linear(state[0], self.weights[0]).to(self.dtype)
         # Bottom-up first, with doubled weights where the layer above is yet to come.
-        for layer in range(1, len(self.sizes)):
-            scale = 2.0 if layer < len(self.hidden) else 1.0
-            state.append(
-                torch.sigmoid(
-                    scale * (data if layer == 1 else F.linear(state[-1], self.weights[layer - 1])).to(self.dtype)
-                    + self.biases[layer]
-                )
-            )
-        for _ in range(self.mean_field_steps):
-            for layer in (*range(2, len(self.sizes), 2), *range(1, len(self.sizes), 2)):
+        for layer in range(1, len(sizes)):
+            scale = 2.0 if layer < len(sizes) - 1 else 1.0
+            below = data if layer == 1 else F.linear(state[-1], self.weights[layer - 1]).to(self.dtype)
+            state.append(torch.sigmoid(scale * below + self.biases[layer]))
+        for _ in range(self.mean_field_steps if len(sizes) > 2 else 0):
+            for layer in (*range(2, len(sizes), 2), *range(1, len(sizes), 2)):
                 state[layer] = torch.sigmoid(self._logits(state, layer, data if layer == 1 else None))
         return state
 
@@ -178,13 +178,13 @@ class DBM(EnergyModel):
     def gibbs(
         self, state: list[Tensor], steps: int, generator: torch.Generator | None = None, observed: Tensor | None = None
     ) -> list[Tensor]:
-        """Return all layers after so many steps: odd ones given even ones, then even ones given odd ones.
+        """Return the layers of `state` after so many steps: odd ones given even ones, then even ones given odd ones.
 
         Data that are `observed`, (b, d), stay as they are.
         """
         state, given = list(state), state[0]
         for _ in range(steps):
-            for layer in (*range(1, len(self.sizes), 2), *range(0, len(self.sizes), 2)):
+            for layer in (*range(1, len(state), 2), *range(0, len(state), 2)):
                 state[layer] = coins(self._logits(state, layer), generator)
                 if layer == 0 and observed is not None:
                     state[0] = torch.where(observed, given, state[0])
@@ -325,18 +325,15 @@ class DBM(EnergyModel):
     ) -> dict[str, Tensor]:
         if self._stage < len(self.hidden) and self.pretrain == "doubled":
             return self._layer_loss(x, self._stage, generator)
-        # Of the first layer alone, those beyond it have no weights: they stay the fair coins that their chains start as.
+        # Of the first layer alone, those beyond it stay the fair coins that their chains start as.
         trained = 2 if self._stage < len(self.hidden) else len(self.sizes)
         chain = self.chain.to(self.dtype).split(self.sizes, dim=1)
-        if trained == 2:
-            means = [v := self._visible(x), torch.sigmoid(self._first_logits(v)).detach()]
-            state = self._first_gibbs(chain[0], generator)
-        else:
-            means, state = self.mean_field(x), self.gibbs(list(chain), self.cd_steps, generator)
+        means = self.mean_field(x, trained)
+        state = self.gibbs(list(chain[:trained]), self.cd_steps, generator)
         if self.training:
             self.chain.copy_(torch.cat((*state, *chain[trained:]), dim=1))
         if trained == 2:
-            state = [state[0], torch.sigmoid(self._first_logits(state[0])).detach()]  # of one layer means are known
+            state[1] = torch.sigmoid(self._logits(state, 1)).detach()  # of one layer the means are known
         if not self.centered:
             positive = self.energy(means).mean()
             return {"loss": positive - self.energy(state).mean(), "energy": positive.detach()}
@@ -348,17 +345,6 @@ class DBM(EnergyModel):
             positive, negative = self.energy(means).mean(), self.energy(state).mean()
         parameters = (*self.weights[: trained - 1], *self.biases[:trained])
         return {"loss": along((*weights, *biases), parameters, positive - negative), "energy": positive}
-
-    def _first_logits(self, v: Tensor) -> Tensor:
-        return F.linear(v, self.weights[0], self.biases[1]).to(self.dtype)
-
-    @torch.no_grad()
-    def _first_gibbs(self, v: Tensor, generator: torch.Generator | None) -> list[Tensor]:
-        """Return data and first hidden units after steps of the RBM that these two are."""
-        for _ in range(self.cd_steps):
-            h = coins(self._first_logits(v), generator)
-            v = coins(F.linear(h, self.weights[0].T, self.biases[0]).to(self.dtype), generator)
-        return [v, h]
 
     def _layer_loss(self, x: Tensor, layer: int, generator: torch.Generator | None) -> dict[str, Tensor]:
         """Return the loss of one layer as an RBM, with what the layers beyond it will add counted by doubled weights."""

@@ -40,6 +40,7 @@ class DBN(EnergyModel):
         transposed: start every layer but the first from the one below turned around, its weights transposed and its chains
             drawn on: at first the stack is then the density that the layers below have learned. A layer needs at least as many
             units as the one two below; those beyond start with small weights, which change next to nothing.
+        top_rate: what the learning rate is multiplied with for the last layer.
         cd_steps: k, steps of Gibbs sampling to each negative sample.
         persistent: go on from the chains of the last update instead of the data.
         chains: number of persistent chains of each layer.
@@ -95,6 +96,7 @@ class DBN(EnergyModel):
         layer_steps: int = 10_000,
         fade: bool = False,
         transposed: bool = False,
+        top_rate: float = 1.0,
         cd_steps: int = 1,
         persistent: bool = False,
         chains: int = 100,
@@ -114,7 +116,9 @@ class DBN(EnergyModel):
                     raise InvalidInput(
                         f"layer {layer} has {units} units and the one two below {turned}: turned around, it needs as many"
                     )
-        self.transposed = transposed
+        if not top_rate > 0.0:
+            raise InvalidInput(f"top_rate is {top_rate}, expected a positive factor of the learning rate, such as 0.5")
+        self.transposed, self.top_rate = transposed, top_rate
         # The share of its loss that the layer of a step has; `groups_at` is told the step and sets it.
         self.fade, self._share = fade, 1.0
         sizes = (event.numel, *hidden)
@@ -259,6 +263,9 @@ class DBN(EnergyModel):
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         return {f"layer{i + 1}": list(layer.parameters()) for i, layer in enumerate(self.layers)}
+
+    def learning_rate_factor(self, group: str) -> float:
+        return self.top_rate if group == f"layer{len(self.layers)}" else 1.0
 
     @torch.no_grad()
     def _turn(self, layer: int) -> None:

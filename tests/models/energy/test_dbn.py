@@ -1,6 +1,7 @@
 """DBN: its bound against sums over states, samples against frequencies, layers that train one after another."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -105,6 +106,26 @@ def test_a_layer_that_is_turned_leaves_the_density_as_it_was(top: int) -> None:
         last.weight += 1.0
         model.groups_at(3)
         assert not torch.equal(last.weight[:4], first.weight.T)
+
+
+def test_the_last_layer_has_a_rate_of_its_own(tmp_path: Path) -> None:
+    x = states(6)
+    data = Data("all", Event.binary((6,)), {"train": ArraySplit(x)})
+
+    def moves(top_rate: float) -> list[float]:
+        torch.manual_seed(0)
+        model = DBN(data.event, hidden=(4, 3), layer_steps=1, top_rate=top_rate)
+        before = [machine.weight.detach().clone() for machine in model.machines]
+        settings = TrainConfig.for_model(
+            DBN, steps=2, batch_size=8, samples=0, loggers=(), schedule="constant", optimizer="sgd", betas=(0.0, 0.9)
+        )
+        fit(model, data, tmp_path / str(top_rate), settings, progress=False)
+        return [float((machine.weight - w).detach().norm()) for machine, w in zip(model.machines, before, strict=True)]
+
+    whole, half = moves(1.0), moves(0.5)
+    assert half == pytest.approx([whole[0], 0.5 * whole[1]], rel=1e-4)
+    with pytest.raises(InvalidInput, match="top_rate is 0"):
+        DBN(data.event, hidden=(4, 3), top_rate=0.0)
 
 
 def test_too_few_units_for_a_layer_that_is_turned() -> None:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from ancestral.event import Event
 from ancestral.layers.mlp import check_sizes
 from ancestral.models.adversarial.base import frozen
 from ancestral.models.adversarial.generation import GeneratorModel, check_batch_size, renew_norms
-from ancestral.models.adversarial.networks import make_critic, make_generator
+from ancestral.models.adversarial.networks import Critic, make_critic, make_generator
 from ancestral.models.adversarial.objectives import objective
 from ancestral.models.registry import register
 
@@ -142,10 +142,11 @@ class BayesianGAN(GeneratorModel):
         self.critics = nn.ModuleList(
             make_critic(event, condition, normalization=critic_normalization, **shared) for _ in range(critics)
         )
-        width = min(self.critics[0].width, WIDEST)
+        features = self._each()[0].width
+        width = min(features, WIDEST)
         # Of more features, as many random combinations: fixed ones, with the weights.
-        mixing = torch.randn(self.critics[0].width, width) / math.sqrt(self.critics[0].width)
-        self.register_buffer("mixing", mixing if width < self.critics[0].width else torch.eye(width))
+        mixing = torch.randn(features, width) / math.sqrt(features) if width < features else torch.eye(width)
+        self.register_buffer("mixing", mixing)
         self.register_buffer("moments", torch.zeros(critics, width + 1, width + 1))
         self.register_buffer("batches", torch.zeros(()))
 
@@ -169,6 +170,9 @@ class BayesianGAN(GeneratorModel):
                 given = None if condition is None else condition[rows]
                 y[rows] = self.squashed(network(z[rows], given).to(self.dtype))
         return y
+
+    def _each(self) -> list[Critic]:
+        return [cast(Critic, critic) for critic in self.critics]
 
     def criticize(self, y: Tensor, condition: Tensor | None = None) -> Tensor:
         """Return V of all critics, (critics, batch), for data on the scale of `Event.to_network`, (batch, numel)."""
@@ -201,8 +205,8 @@ class BayesianGAN(GeneratorModel):
         """
         condition = self.check_batch(x, condition)
         y = self.event.to_network(x, self.dtype).flatten(1)
-        wide = [critic.features(y, condition) for critic in self.critics]
-        v = torch.stack([critic.of_features(h)[:, 0] for critic, h in zip(self.critics, wide, strict=True)])  # (k, b)
+        wide = [critic.features(y, condition) for critic in self._each()]
+        v = torch.stack([critic.of_features(h)[:, 0] for critic, h in zip(self._each(), wide, strict=True)])  # (k, b)
         h = torch.stack([self._features(each) for each in wide]).double()  # (k, b, f)
         told = self.data * self.moments.double()
         told.diagonal(dim1=1, dim2=2).add_(1.0 / self.prior**2)
@@ -236,10 +240,10 @@ class BayesianGAN(GeneratorModel):
             with torch.no_grad():
                 fake = self._made(z, condition)  # (j b, d)
             real = self.event.to_network(x, self.dtype).flatten(1)  # (b, d)
-            wide = [critic.features(real, condition) for critic in self.critics]
+            wide = [critic.features(real, condition) for critic in self._each()]
             if self.training:
                 self._remember([self._features(h) for h in wide])
-            told = [critic.of_features(h)[:, 0] for critic, h in zip(self.critics, wide, strict=True)]
+            told = [critic.of_features(h)[:, 0] for critic, h in zip(self._each(), wide, strict=True)]
             on_real, on_fake = torch.stack(told).to(self.dtype), self.criticize(fake, given)  # (k, b), (k, j b)
             energy = self.objective.critic_loss(on_real, on_fake) * len(self.critics)
         prior, noise = self._prior_and_noise(self.parameter_groups()[group], generator)

@@ -177,6 +177,31 @@ def caption_labels(caption: str) -> tuple[int, ...]:
     return (2 if "above" in words or "below" in words else 3, *first, *second)
 
 
+def recoloured(x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Return scenes with each digit in a colour drawn anew from all four, whichever digit it is, and their labels.
+
+    Who is to tell digits in colours that are held out must not learn that a digit never has them.
+
+    Args:
+        x: scenes, (n, 3, 32, 32).
+        labels: of `caption_labels`, (n, 5).
+    """
+    table = torch.tensor(list(COLOURS.values()), dtype=x.dtype)
+    drawn = torch.randint(len(COLOURS), (len(x), 2), generator=torch.Generator().manual_seed(SEED))
+    second = (torch.arange(SIDE) >= SIDE // 2).view(1, SIDE)
+    shape = (len(x), SIDE, SIDE)
+    # Of two digits each is in its half; one that is alone has all of the scene.
+    lower = (labels[:, 0] == 2).view(-1, 1, 1) & second.view(1, SIDE, 1)
+    right = (labels[:, 0] == 3).view(-1, 1, 1) & second.view(1, 1, SIDE)
+    place = (lower | right).expand(shape).flatten(1).long()
+    colour = drawn.gather(1, place).view(shape)  # of each pixel
+    painted = x.amax(1, keepdim=True) * table[colour].permute(0, 3, 1, 2)
+    told = labels.clone()
+    told[:, 1] = drawn[:, 0]
+    told[:, 3] = torch.where(labels[:, 3] < len(COLOURS), drawn[:, 1], labels[:, 3])
+    return painted, told
+
+
 def _halved(x: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return pictures, (n, 28, 28), of half the height and width: rounded means of 2 x 2 pixels, the same on every machine."""
     sums = x.reshape(len(x), SMALL, 2, SMALL, 2).astype(np.uint16).sum((2, 4))

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ancestral.data import Data, cache, load
-from ancestral.data.mnist_scenes import CHANNELS, SCENE_LABELS
+from ancestral.data.mnist_scenes import CHANNELS, SCENE_LABELS, recoloured
 from ancestral.errors import InvalidInput
 from ancestral.event import Event
 from ancestral.verbs.codes import first_labelled
@@ -20,6 +20,8 @@ from ancestral.verbs.inputs import Subject
 
 LABELS = {"stacked-mnist": CHANNELS, "digit-scenes": tuple(SCENE_LABELS)}
 """Columns that tell the labels of a data set where that is not `label`."""
+REDRAWN = {"digit-scenes": recoloured}
+"""What is done to the training data of a classifier of these labels, so that it can tell what training data never have."""
 FEATURES = 64
 """Entries of a feature."""
 STEPS, BATCH, RATE = 2000, 64, 4e-3
@@ -91,6 +93,7 @@ class Features:
         accuracy: share of the test split whose labels the network tells, all of a datum's; None without a network.
         sha256: of the network's weights, their first 16 digits; figures on other weights are not comparable to the digit.
         labelled: the data with the labels that the network tells as their condition.
+        columns: names of the labels.
     """
 
     name: str
@@ -99,6 +102,7 @@ class Features:
     accuracy: float | None = None
     sha256: str | None = None
     labelled: Data | None = None
+    columns: tuple[str, ...] = ()
 
     @torch.no_grad()
     def __call__(self, x: Tensor) -> Tensor:
@@ -115,8 +119,8 @@ class Features:
         return torch.stack([logits.argmax(1) for logits in self.network.logits(self(x))], dim=1)
 
     def right(self, x: Tensor, labels: Tensor) -> Tensor:
-        """Return whether all labels that the network tells of data, (n, *event.shape), are those given, (n, ...); (n,)."""
-        return (self.told(x) == labels.view(len(labels), -1)).all(1)
+        """Return whether each label that is told of data, (n, *event.shape), is that given, (n, ...); (n, labels)."""
+        return self.told(x) == labels.view(len(labels), -1)
 
 
 def features_of(data: Data, by: Sequence[str] = ()) -> Features:
@@ -136,6 +140,8 @@ def features_of(data: Data, by: Sequence[str] = ()) -> Features:
         return Features("the data themselves", data.event)
     x, labels = first_labelled(labelled, "train", None)
     labels = labels.view(len(labels), -1)
+    if data.name in REDRAWN and not by:
+        x, labels = REDRAWN[data.name](x, labels)
     condition = labelled.condition
     classes = condition.classes or (condition.levels or 0,) if condition is not None else ()
     network = FeatureNetwork(data.event, classes)
@@ -151,11 +157,12 @@ def features_of(data: Data, by: Sequence[str] = ()) -> Features:
     network.eval().requires_grad_(False)
     weights = b"".join(value.contiguous().numpy().tobytes() for _, value in sorted(network.state_dict().items()))
     sha256 = hashlib.sha256(weights).hexdigest()[:16]
-    found = Features(f"{data.name}-classifier", data.event, network, None, sha256, labelled)
+    columns = tuple(by or LABELS.get(data.name, ("label",)))
+    found = Features(f"{data.name}-classifier", data.event, network, None, sha256, labelled, columns)
     if "test" not in labelled.splits:
         return found
     right = found.right(*first_labelled(labelled, "test", None))
-    return replace(found, accuracy=float(right.float().mean()))
+    return replace(found, accuracy=float(right.all(1).float().mean()))
 
 
 def _with_labels(data: Data, by: Sequence[str]) -> Data | None:

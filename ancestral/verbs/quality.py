@@ -136,7 +136,7 @@ def quality(
     x, rows = drawn_like(subject, data, count, split, seed)
     found = compare_features(features(reference), features(x), features(training), features, seed)
     if rows is not None and features.labelled is not None:
-        found = (*found, _as_asked(features, x, split, rows))
+        found = (*found, *_as_asked(features, x, split, rows))
     return Quality(
         model=subject.name,
         data=data.name,
@@ -150,17 +150,26 @@ def quality(
     )
 
 
-def _as_asked(features: Features, x: Tensor, split: str, rows: Tensor) -> Figure:
-    """Return how many samples have the labels of the data whose conditions they were drawn for."""
+def _as_asked(features: Features, x: Tensor, split: str, rows: Tensor) -> Iterator[Figure]:
+    """Yield how many samples have the labels of the data whose conditions they were drawn for: all of them, and each."""
     if features.labelled is None:
         raise InvalidInput(f"{features.name} tell no labels: name columns of labels with by=")
     data, labels = features.labelled.split(split).batch(rows, torch.Generator().manual_seed(0))
     if labels is None:
         raise InvalidInput(f"the split {split!r} of {features.labelled.name} has no labels: name another")
-    shares = [float(features.right(part, labels).double().mean()) for part in (x, data)]
-    errors = [math.sqrt(share * (1.0 - share) / len(rows)) for share in shares]
-    name = f"labels as asked, told by {features.name} (baseline: held-out data)"
-    return Figure(name, shares[0], errors[0], shares[1], errors[1], "higher")
+    right = [features.right(part, labels) for part in (x, data)]  # (n, labels) each
+    told = f", told by {features.name} (baseline: held-out data)"
+    yield _share(f"labels as asked{told}", *(each.all(1) for each in right))
+    if len(features.columns) > 1:
+        for i, column in enumerate(features.columns):
+            yield _share(f"{column} as asked{told}", *(each[:, i] for each in right))
+
+
+def _share(name: str, drawn: Tensor, held_out: Tensor) -> Figure:
+    """Return a figure of the share of True among samples, with that among held-out data as its baseline; (n,) each."""
+    one, other = (float(part.double().mean()) for part in (drawn, held_out))
+    errors = [math.sqrt(share * (1.0 - share) / len(drawn)) for share in (one, other)]
+    return Figure(name, one, errors[0], other, errors[1], "higher")
 
 
 def _some(data: Data, split: str, count: int, seed: int) -> Tensor:

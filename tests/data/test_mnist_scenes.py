@@ -18,6 +18,7 @@ from ancestral.data.mnist_scenes import (
     draw_scenes,
     encode_captions,
     is_unseen,
+    recoloured,
     stack_digits,
 )
 from ancestral.errors import InvalidInput
@@ -97,6 +98,25 @@ def test_labels_are_what_captions_say_whichever_digit_they_name_first():
     assert caption_labels("a red three below a blue five") == (2, 2, 5, 0, 3)
     assert caption_labels("a red three left of a blue five") == (3, 0, 3, 2, 5)
     assert caption_labels("a red three right of a blue five") == (3, 2, 5, 0, 3)
+
+
+def test_recoloured_scenes_have_every_digit_in_every_colour_and_labels_that_say_so(digits):
+    pictures, captions = draw_scenes(digits)["train"]
+    x, labels = torch.from_numpy(pictures), torch.tensor([caption_labels(caption) for caption in captions])
+    painted, told = recoloured(x, labels)
+    assert torch.equal(painted.amax(1), x.amax(1))
+    assert torch.equal(told[:, ::2], labels[:, ::2])  # layout and digits
+    assert torch.equal(told[:, 3] == len(COLOURS), labels[:, 3] == len(COLOURS))
+    lit = torch.tensor(list(COLOURS.values())).bool()
+    for picture, (layout, first, _, second, _) in zip(painted, told.tolist(), strict=True):
+        halves = picture.split(16, 1 if layout == 2 else 2) if layout > 1 else (picture,)
+        for half, colour in zip(halves, (first, second), strict=False):
+            assert torch.equal(half.flatten(1).any(1), lit[colour])
+    pairs = {*zip(told[:, 1].tolist(), told[:, 2].tolist(), strict=True)}
+    assert len(pairs) > 30  # more than the 30 kinds that are seen
+    again = recoloured(x, labels)
+    assert torch.equal(painted, again[0])
+    assert torch.equal(told, again[1])
 
 
 def test_captions_are_sentences_of_a_closed_vocabulary(digits):

@@ -183,7 +183,7 @@ def test_labels_as_asked_are_counted(few_steps):
     model = create("gan", data.event, data.condition, latent=2, hidden=(8,))
     model.sample = lambda n, condition=None, *, generator=None: by_digit[condition.long()]
     features = features_of(data)
-    known = features.right(by_digit, torch.arange(10))
+    known = features.right(by_digit, torch.arange(10))[:, 0]
     found = quality(model, data, n=300)
     asked = found.figures[-1]
     assert asked.name == "labels as asked, told by digits-classifier (baseline: held-out data)"
@@ -192,6 +192,23 @@ def test_labels_as_asked_are_counted(few_steps):
     assert asked.baseline == pytest.approx(features.accuracy)
     model.sample = lambda n, condition=None, *, generator=None: by_digit[(condition.long() + 1) % 10]
     assert quality(model, data, n=300).figures[-1].value < 0.3
+
+
+def test_each_of_several_labels_as_asked_is_counted(few_steps):
+    data = load("shapes", condition=["shape", "scale"], limit=400)
+    x, labels = data.split("test").batch(torch.arange(40))
+    model = create("gan", data.event, data.condition, latent=2, hidden=(8,))
+
+    def drawn(n, condition=None, *, generator=None):
+        same = (labels[None, :, 0] == condition[:, None, 0]).float()  # the shape that was asked for, whatever the scale
+        return x[same.argmax(1)]
+
+    model.sample = drawn
+    figures = {f.name.split(",")[0]: f for f in quality(model, data, n=40, by=("shape", "scale")).figures}
+    both, shape, scale = (figures[f"{name} as asked"] for name in ("labels", "shape", "scale"))
+    assert both.value <= min(shape.value, scale.value)
+    assert both.baseline <= min(shape.baseline, scale.baseline)
+    assert shape.standard_error == pytest.approx(math.sqrt(shape.value * (1.0 - shape.value) / 40))
 
 
 def test_counts_are_those_of_the_smallest_split(few_steps):

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,9 +12,14 @@ from ancestral.event import Event
 from ancestral.layers.mlp import check_sizes
 from ancestral.models.adversarial.base import frozen
 from ancestral.models.adversarial.generation import GeneratorModel, check_batch_size, renew_norms
-from ancestral.models.adversarial.networks import make_critic, make_generator
+from ancestral.models.adversarial.networks import Critic, make_critic, make_generator
 from ancestral.models.adversarial.objectives import objective
 from ancestral.models.registry import register
+
+WIDEST = 256
+"""Features of a critic up to which each is taken for itself in `BayesianGAN.judge`."""
+MEMORY = 100.0
+"""Batches that the averages of features are over: the features move as the chains do."""
 
 
 @register("bayesian-gan")
@@ -29,8 +34,9 @@ class BayesianGAN(GeneratorModel):
     So the optimizer is plain sgd, with the momentum and the rate that `training_defaults` say; the model adds the noise. With
     another `--train.learning_rate` r the chains sample at the temperature r / step.
 
-    A sample comes from one of the generators, taken at random. The mean over critics of D says how real a datum seems, and the
-    spread of V over critics how little they know about it (`judge`).
+    A sample comes from one of the generators, taken at random. The mean over critics of D says how real a datum seems, the
+    spread of V over critics how far the chains differ about it, and the spread of V around each critic how little the data say
+    about it (`judge`): chains that start apart differ in scale and offset everywhere, so that it is the last that ranks data.
 
     Args:
         event: what a datum is.
@@ -55,11 +61,14 @@ class BayesianGAN(GeneratorModel):
     References:
         Bayesian GAN (Saatchi & Wilson, 2017), https://arxiv.org/abs/1705.09558, Algorithm 1, with one latent batch for each
         pair of networks. There the likelihood is summed over a batch, here it is that of N data, as a posterior needs.
+        Being Bayesian, Even Just a Bit, Fixes Overconfidence in ReLU Networks (Kristiadi, Hein & Hennig, 2020),
+        https://arxiv.org/abs/2002.10118, for a posterior of the last layer alone. There the precision is that of a classifier,
+        which data that it is sure of hardly add to; here it is that of a regression with noise of variance 1.
         Stochastic Gradient Hamiltonian Monte Carlo (Chen, Fox & Guestrin, 2014), https://arxiv.org/abs/1402.4102, eq. 15.
 
     >>> model = BayesianGAN(Event.real((2,)), latent=4, hidden=(8,), generators=2, critics=3)
     >>> {name: value.shape for name, value in model.judge(model.sample(5)).items()}
-    {'realism': torch.Size([5]), 'uncertainty': torch.Size([5])}
+    {'realism': torch.Size([5]), 'disagreement': torch.Size([5]), 'uncertainty': torch.Size([5])}
     """
 
     summary = "generators and critics drawn from a posterior, with an uncertainty for each datum"
@@ -90,6 +99,10 @@ class BayesianGAN(GeneratorModel):
             "critics": 2,
         },
     )
+
+    mixing: Tensor
+    moments: Tensor
+    batches: Tensor
 
     def __init__(
         self,
@@ -129,6 +142,13 @@ class BayesianGAN(GeneratorModel):
         self.critics = nn.ModuleList(
             make_critic(event, condition, normalization=critic_normalization, **shared) for _ in range(critics)
         )
+        features = self._each()[0].width
+        width = min(features, WIDEST)
+        # Of more features, as many random combinations: fixed ones, with the weights.
+        mixing = torch.randn(features, width) / math.sqrt(features) if width < features else torch.eye(width)
+        self.register_buffer("mixing", mixing)
+        self.register_buffer("moments", torch.zeros(critics, width + 1, width + 1))
+        self.register_buffer("batches", torch.zeros(()))
 
     # All generators, all critics
 
@@ -151,26 +171,56 @@ class BayesianGAN(GeneratorModel):
                 y[rows] = self.squashed(network(z[rows], given).to(self.dtype))
         return y
 
+    def _each(self) -> list[Critic]:
+        return [cast(Critic, critic) for critic in self.critics]
+
     def criticize(self, y: Tensor, condition: Tensor | None = None) -> Tensor:
         """Return V of all critics, (critics, batch), for data on the scale of `Event.to_network`, (batch, numel)."""
         return torch.stack([critic(y, condition)[:, 0] for critic in self.critics]).to(self.dtype)
 
+    def _features(self, h: Tensor) -> Tensor:
+        """Return features of a critic, (batch, width), or fewer combinations of them, and a 1, (batch, features + 1)."""
+        h = h.detach().to(self.dtype) @ self.mixing
+        return torch.cat((h, h.new_ones(len(h), 1)), dim=1)
+
+    @torch.no_grad()
+    def _remember(self, features: Sequence[Tensor]) -> None:
+        """Take a batch of data into the moving averages of h h^T, one (features + 1, features + 1) for each critic."""
+        self.batches += 1.0
+        now = torch.stack([h.T @ h / len(h) for h in features])  # (k, f, f)
+        self.moments.lerp_(now, 1.0 / self.batches.clamp(max=MEMORY))
+
     @torch.no_grad()
     def judge(self, x: Tensor, condition: Tensor | None = None) -> dict[str, Tensor]:
-        """Return what the critics say of data, (batch,) each: realism, their mean of D, and uncertainty, the spread of V.
+        r"""Return what the critics say of data, (batch,) each: realism, disagreement and uncertainty.
+
+        Realism is their mean of D, disagreement the standard deviation of V over critics. Uncertainty is the standard
+        deviation of V around a critic, the root of mean_k h^T (I / prior^2 + N E[h h^T])^-1 h for its features h, with a 1 for
+        the bias: what is left of the prior of the last layer after N data, each of which tells V but for noise of variance 1.
+        Where the prior is wide it is ((1 + d^2) / N)^(1/2), with d the Mahalanobis distance of h from those of the data.
 
         Args:
             x: data, (batch, *event.shape).
             condition: (batch, *condition.shape), where the model has a condition.
         """
         condition = self.check_batch(x, condition)
-        v = self.criticize(self.event.to_network(x, self.dtype).flatten(1), condition)  # (k, b)
-        return {"realism": torch.sigmoid(v).mean(0), "uncertainty": v.std(0)}
+        y = self.event.to_network(x, self.dtype).flatten(1)
+        wide = [critic.features(y, condition) for critic in self._each()]
+        v = torch.stack([critic.of_features(h)[:, 0] for critic, h in zip(self._each(), wide, strict=True)])  # (k, b)
+        h = torch.stack([self._features(each) for each in wide]).double()  # (k, b, f)
+        told = self.data * self.moments.double()
+        told.diagonal(dim1=1, dim2=2).add_(1.0 / self.prior**2)
+        variance = (h * torch.linalg.solve(told, h.mT).mT).sum(2).mean(0)  # (b,)
+        return {
+            "realism": torch.sigmoid(v.to(self.dtype)).mean(0),
+            "disagreement": v.to(self.dtype).std(0),
+            "uncertainty": variance.sqrt().to(self.dtype),
+        }
 
     def measures(
         self, x: Tensor, condition: Tensor | None = None, *, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
-        """Return the measures of `GeneratorModel`, and realism and uncertainty of each datum."""
+        """Return the measures of `GeneratorModel`, and realism, disagreement and uncertainty of each datum."""
         return {**super().measures(x, condition, generator=generator), **self.judge(x, condition)}
 
     # The posteriors
@@ -190,7 +240,11 @@ class BayesianGAN(GeneratorModel):
             with torch.no_grad():
                 fake = self._made(z, condition)  # (j b, d)
             real = self.event.to_network(x, self.dtype).flatten(1)  # (b, d)
-            on_real, on_fake = self.criticize(real, condition), self.criticize(fake, given)  # (k, b), (k, j b)
+            wide = [critic.features(real, condition) for critic in self._each()]
+            if self.training:
+                self._remember([self._features(h) for h in wide])
+            told = [critic.of_features(h)[:, 0] for critic, h in zip(self._each(), wide, strict=True)]
+            on_real, on_fake = torch.stack(told).to(self.dtype), self.criticize(fake, given)  # (k, b), (k, j b)
             energy = self.objective.critic_loss(on_real, on_fake) * len(self.critics)
         prior, noise = self._prior_and_noise(self.parameter_groups()[group], generator)
         return {"loss": energy + prior + noise, "energy": energy.detach()}

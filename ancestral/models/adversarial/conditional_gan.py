@@ -46,4 +46,15 @@ class ConditionalGAN(GAN, defaults={"network": "auto", "latent": 100}):
             "channels": (4, 6),
         },
         {"event": Event.binary((5,)), "condition": Event.labels((2, 2)), "latent": 2, "hidden": (8,)},
+        {
+            "event": Event.integers((1, 4, 5), 5),
+            "condition": Event.sentences(3, 4),
+            "latent": 2,
+            "network": "conv",
+            "channels": (4, 6),
+            "text": "gru",
+            "projection": True,
+            "mismatched": 1.0,
+        },
+        {"event": Event.real((2,)), "condition": Event.sentences(2, 3), "latent": 2, "hidden": (8,), "text": "gru"},
     )

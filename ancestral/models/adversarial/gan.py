@@ -1,11 +1,16 @@
 """Generative adversarial network: a generator trained against a critic, without a likelihood."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from torch import Tensor
+
+from ancestral.errors import InvalidInput
 from ancestral.event import Event
 from ancestral.models.adversarial.base import AdversarialModel
 from ancestral.models.adversarial.networks import make_critic, make_generator
+from ancestral.models.adversarial.regularisers import Play
 from ancestral.models.registry import register
 
 
@@ -40,6 +45,10 @@ class GAN(AdversarialModel):
         critic_steps: k, updates of the critic for each of the generator; each has a batch of its own.
         critic_rate: learning rate of the critic over that of the generator.
         regularisers: each "name" or "name=weight", of `regularisers.REGULARISERS`.
+        text: how a condition that is a sentence is read: places, a label in each place; or gru, by a recurrent encoder in each
+            network.
+        projection: whether the condition meets the critic's features, in a bilinear form, and not its first layer.
+        mismatched: weight of data with the condition of another datum, which the critic is to tell as samples; 0 for none.
 
     Raises:
         InvalidInput: if an option is out of range, or does not fit the others.
@@ -48,6 +57,10 @@ class GAN(AdversarialModel):
         Generative Adversarial Nets (Goodfellow et al., 2014), https://arxiv.org/abs/1406.2661, Algorithm 1. There the
         critic has maxout units and dropout; here leaky ReLU in both networks by default.
         Conditional Generative Adversarial Nets (Mirza & Osindero, 2014), https://arxiv.org/abs/1411.1784.
+        Generative Adversarial Text to Image Synthesis (Reed et al., 2016), https://arxiv.org/abs/1605.05396, Algorithm 1, for
+        mismatched pairs; there they and the samples have the weight 1/2 each.
+        cGANs with Projection Discriminator (Miyato & Koyama, 2018), https://arxiv.org/abs/1802.05637, for the projection; here
+        it is divided by the root of the number of features.
         Strictly Proper Scoring Rules, Prediction, and Estimation (Gneiting & Raftery, 2007),
         https://doi.org/10.1198/016214506000001437, for the energy score.
 
@@ -101,6 +114,9 @@ class GAN(AdversarialModel):
         critic_steps: int = 1,
         critic_rate: float = 1.0,
         regularisers: Sequence[str] = (),
+        text: str = "places",
+        projection: bool = False,
+        mismatched: float = 0.0,
     ) -> None:
         super().__init__(
             event,
@@ -111,6 +127,11 @@ class GAN(AdversarialModel):
             critic_rate=critic_rate,
             regularisers=regularisers,
         )
+        if not 0.0 <= mismatched < math.inf:
+            raise InvalidInput(f"mismatched is a weight, got {mismatched}: give 0 or a positive number")
+        if mismatched and condition is None:
+            raise InvalidInput("mismatched pairs are of a datum and a condition, got none: give one, or mismatched=0")
+        self.mismatched = mismatched
         generator = make_generator(
             event,
             condition,
@@ -120,6 +141,7 @@ class GAN(AdversarialModel):
             channels=channels,
             activation=activation,
             normalization=generator_normalization,
+            text=text,
         )
         critic = make_critic(
             event,
@@ -132,5 +154,16 @@ class GAN(AdversarialModel):
             minibatch_discrimination=minibatch_discrimination,
             per_datum=self.per_datum,
             bias=not self.objective.differs,
+            text=text,
+            projection=projection,
         )
         self.pair(generator, critic)
+
+    def extended(self, values: dict[str, Tensor], play: Play, z: Tensor, condition: Tensor | None) -> dict[str, Tensor]:
+        if not self.mismatched or play.group != "critic" or condition is None:
+            return values
+        if len(condition) < 2:
+            raise InvalidInput("mismatched pairs need at least 2 data in a batch, got 1: raise --train.batch_size")
+        on_wrong = self.criticize(play.real, condition.roll(1, 0))  # (b, 1)
+        values["loss"] = values["loss"] + self.mismatched * self.objective.fake(on_wrong).mean()
+        return values

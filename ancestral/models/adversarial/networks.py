@@ -1,5 +1,6 @@
 """Generators and critics by the names of their parts."""
 
+import math
 from collections.abc import Sequence
 from typing import cast
 
@@ -7,8 +8,10 @@ from torch import Tensor, nn
 
 from ancestral.errors import InvalidInput
 from ancestral.event import Event
+from ancestral.layers.condition import ConditionEmbedding
 from ancestral.layers.minibatch_discrimination import MinibatchDiscrimination
 from ancestral.layers.mlp import check_choice, check_sizes
+from ancestral.layers.text_encoder import TextEncoder
 from ancestral.layers.virtual_batch_norm import Referenced
 from ancestral.models.adversarial.bodies import (
     REFERENCES,
@@ -28,6 +31,10 @@ GENERATOR_NORMS = ("auto", "batch", "virtual-batch", "none")
 """Normalisations of a generator; "auto" is batch for convolutions, and none for mlp."""
 CRITIC_NORMS = ("auto", "batch", "layer", "spectral", "orthogonal", "none")
 """Normalisations of a critic; "auto" is batch for conv (layer, where a datum must be judged by itself), and none else."""
+TEXTS = ("places", "gru")
+"""How a condition that is a sentence is read: as a label in each place, or by a recurrent encoder."""
+TEXT_FEATURES = 128
+"""Entries of what the recurrent encoder makes of a sentence."""
 SMALLEST = 8
 """Pixels of an image's shorter side from which on "auto" is conv."""
 
@@ -46,6 +53,45 @@ def kind_of_network(event: Event, network: str) -> str:
     return "conv" if event.is_image and min(event.shape[1:]) >= SMALLEST else "mlp"
 
 
+class Reader(nn.Module):
+    """f(x, c) = body(x, encoder(c)): a body that is given what an encoder makes of a sentence, as a vector.
+
+    Args:
+        body: of a generator or critic whose condition is `reading(event)`.
+        encoder: of sentences.
+
+    Attributes:
+        width: of the body, where it has one.
+    """
+
+    def __init__(self, body: nn.Module, encoder: TextEncoder) -> None:
+        super().__init__()
+        self.body, self.encoder = body, encoder
+        self.width = getattr(body, "width", None)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """Return what the body gives for x, (batch, inputs), and sentences, (batch, length)."""
+        y: Tensor = self.body(x, self.encoder(condition))
+        return y
+
+
+def reader(condition: Event | None, text: str) -> tuple[Event | None, TextEncoder | None]:
+    """Return what a body is given of a condition, and the encoder that makes it, one of its own for each network.
+
+    Raises:
+        InvalidInput: for an unknown way to read, or an encoder of what are no sentences.
+    """
+    check_choice("way to read a text", text, TEXTS)
+    if text == "places":
+        return condition, None
+    if condition is None:
+        raise InvalidInput(
+            "text=gru reads a condition that is a sentence, got none: give one, such as --data.condition caption"
+        )
+    encoder = TextEncoder(condition, TEXT_FEATURES)
+    return Event.real((TEXT_FEATURES,)), encoder
+
+
 def make_generator(
     event: Event,
     condition: Event | None,
@@ -56,6 +102,7 @@ def make_generator(
     channels: Sequence[int] = (64, 128, 256),
     activation: str = "leaky-relu",
     normalization: str = "auto",
+    text: str = "places",
 ) -> "Generator":
     """Return a network from (batch, latent) to (batch, numel), before it is squashed onto the scale of `Event.to_network`.
 
@@ -68,6 +115,7 @@ def make_generator(
         channels: channels of each size of a convolutional network, the full size's first: the critic's order.
         activation: nonlinearity of an mlp; convolutional ones have ReLU.
         normalization: one of `GENERATOR_NORMS`.
+        text: one of `TEXTS`.
 
     Raises:
         InvalidInput: if an option is out of range, or does not fit the event or the condition.
@@ -82,13 +130,16 @@ def make_generator(
             "virtual batch normalisation has one reference batch, and no conditions for it: with a condition, use"
             " generator_normalization=batch or none"
         )
+    given, encoder = reader(condition, text)
     body: nn.Module
     if kind == "mlp":
-        body = DenseGenerator(latent, hidden, event.numel, activation, normalization, condition)
+        body = DenseGenerator(latent, hidden, event.numel, activation, normalization, given)
     elif kind == "conv":
-        body = ConvGenerator(latent, channels[::-1], event.shape, normalization, condition)
+        body = ConvGenerator(latent, channels[::-1], event.shape, normalization, given)
     else:
-        body = ResidualGenerator(latent, channels[::-1], event.shape, normalization, condition)
+        body = ResidualGenerator(latent, channels[::-1], event.shape, normalization, given)
+    if encoder is not None:
+        body = Reader(body, encoder)
     return Generator(body, latent, event.numel, normalization)
 
 
@@ -105,6 +156,8 @@ def make_critic(
     outputs: int = 1,
     per_datum: bool = False,
     bias: bool = True,
+    text: str = "places",
+    projection: bool = False,
 ) -> "Critic":
     """Return a network from data on the scale of `Event.to_network`, (batch, numel), to (batch, outputs).
 
@@ -120,6 +173,8 @@ def make_critic(
         outputs: numbers for each datum.
         per_datum: whether a datum must be judged by itself, as penalties on gradients need.
         bias: whether the last layer has one; without effect where the objective takes differences of outputs.
+        text: one of `TEXTS`.
+        projection: whether the condition meets the features, not the input.
 
     Raises:
         InvalidInput: if an option is out of range, or does not fit the event or the other options.
@@ -134,16 +189,26 @@ def make_critic(
             "a penalty on the critic's gradient at each datum needs a critic that judges it by itself, got"
             " critic_normalization=batch: use layer, spectral, orthogonal or none"
         )
+    given, encoder = reader(condition, text)
+    if projection and given is None:
+        raise InvalidInput("projection is of a condition, got none: give one, or projection=false")
+    early = None if projection else given
     trunk: DenseTrunk | ConvTrunk | ResidualTrunk
     if kind == "mlp":
-        trunk = DenseTrunk(event.numel, hidden[::-1], activation, normalization, condition)
+        trunk = DenseTrunk(event.numel, hidden[::-1], activation, normalization, early)
     elif kind == "conv":
-        trunk = ConvTrunk(event.shape, channels, normalization, condition)
+        trunk = ConvTrunk(event.shape, channels, normalization, early)
     else:
-        trunk = ResidualTrunk(event.shape, channels, normalization, condition)
+        trunk = ResidualTrunk(event.shape, channels, normalization, early)
     critic = Critic(trunk, event.numel, normalization, minibatch_discrimination, outputs, bias)
+    if projection and given is not None:
+        critic.projection = ConditionEmbedding(given, critic.width)
     if kind == "conv":
         initialize(critic)
+    if encoder is not None and critic.projection is not None:
+        critic.projection = nn.Sequential(encoder, critic.projection)
+    elif encoder is not None:
+        critic.trunk = Reader(trunk, encoder)
     return critic
 
 
@@ -172,7 +237,9 @@ class Generator(nn.Module):
 
 
 class Critic(nn.Module):
-    """V(y, c) = W h(y, c) + b, h the features of a trunk, and how close those of a batch are to each other, if asked for.
+    r"""V(y, c) = W h(y, c) + b, h the features of a trunk, and how close those of a batch are to each other, if asked for.
+
+    With a projection the trunk is not given c, and V(y, c) = W h(y) + b + e(c) . h(y) / sqrt(width).
 
     Args:
         trunk: from (batch, inputs) and a condition to (batch, width), with `width` an attribute.
@@ -184,6 +251,7 @@ class Critic(nn.Module):
 
     Attributes:
         width: number of features.
+        projection: e, from a condition to (batch, width), or None.
         needs_batch: whether a datum cannot be judged alone in training.
     """
 
@@ -197,6 +265,7 @@ class Critic(nn.Module):
         bias: bool = True,
     ) -> None:
         super().__init__()
+        self.projection: nn.Module | None = None
         if kernels < 0:
             raise InvalidInput(f"minibatch_discrimination needs a number of kernels, or 0 for none, got {kernels}")
         self.trunk, self.inputs, self.width = trunk, inputs, cast(int, trunk.width)
@@ -216,4 +285,9 @@ class Critic(nn.Module):
 
     def forward(self, y: Tensor, condition: Tensor | None = None) -> Tensor:
         """Return V, (batch, outputs), for y, (batch, inputs), and the condition."""
-        return self.of_features(self.features(y, condition))
+        h = self.features(y, condition)
+        v = self.of_features(h)
+        if self.projection is None or condition is None:
+            return v
+        e: Tensor = self.projection(condition)  # (b, width)
+        return v + (e * h).sum(1, keepdim=True) / math.sqrt(self.width)

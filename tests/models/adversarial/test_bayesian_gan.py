@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ancestral.data import load
 from ancestral.errors import InvalidInput
 from ancestral.event import Event
 from ancestral.models.adversarial.bayesian_gan import BayesianGAN
@@ -91,7 +92,32 @@ def test_judgement_by_hand() -> None:
     judged = linear((1.0, 3.0)).judge(torch.tensor([[0.0], [1.0]]))
     expected = torch.tensor([0.5, 0.5 * (1.0 / (1.0 + math.exp(-1.0)) + 1.0 / (1.0 + math.exp(-3.0)))])
     torch.testing.assert_close(judged["realism"], expected)
-    torch.testing.assert_close(judged["uncertainty"], torch.tensor([0.0, math.sqrt(2.0)]))
+    torch.testing.assert_close(judged["disagreement"], torch.tensor([0.0, math.sqrt(2.0)]))
+    # Before any data the last layer has its prior: V = w x + b has the variance prior^2 (x^2 + 1).
+    torch.testing.assert_close(judged["uncertainty"], torch.tensor([0.1, 0.1 * math.sqrt(2.0)]))
+
+
+def test_uncertainty_is_that_of_a_regression_on_the_features_of_the_data() -> None:
+    """One batch of all N data: the posterior of w given V(x_i) = w . (x_i, 1) + noise of variance 1, w ~ N(0, prior^2)."""
+    model = BayesianGAN(Event.real((3,)), latent=1, hidden=(), generators=1, critics=2, data=20, prior=0.7).double().train()
+    x, new = (torch.randn(20, 3, dtype=torch.float64, generator=generator(seed)) for seed in (1, 2))
+    model.loss(x, group="critic", generator=generator())
+    design, of_new = (torch.cat((y, torch.ones(20, 1, dtype=torch.float64)), 1) for y in (x, new))
+    cov = torch.linalg.inv(design.T @ design + torch.eye(4, dtype=torch.float64) / 0.49)
+    expected = ((of_new @ cov) * of_new).sum(1).sqrt()
+    torch.testing.assert_close(model.judge(new)["uncertainty"], expected)
+    model.eval().loss(new, group="critic", generator=generator())  # validation teaches nothing
+    torch.testing.assert_close(model.judge(new)["uncertainty"], expected)
+
+
+def test_moments_are_averages_over_batches_and_wide_features_are_mixed() -> None:
+    model = BayesianGAN(Event.real((300,)), latent=1, hidden=(), generators=1, critics=2).double().train()
+    batches = [torch.randn(4, 300, dtype=torch.float64, generator=generator(seed)) for seed in range(3)]
+    for x in batches:
+        model.loss(x, group="critic", generator=generator())
+    h = torch.cat([torch.cat((x @ model.mixing, torch.ones(4, 1, dtype=torch.float64)), 1) for x in batches])
+    assert h.shape == (12, 257)
+    torch.testing.assert_close(model.moments[1], h.T @ h / 12)
 
 
 def test_critics_disagree_away_from_data() -> None:
@@ -114,6 +140,28 @@ def test_critics_disagree_away_from_data() -> None:
             model.after_step(name)
     inside, outside = (model.eval().judge(circle(radius, 9))["uncertainty"] for radius in (2.0, 4.0))
     assert auroc(inside, outside)[0] > 0.8
+
+
+def test_uncertainty_ranks_digits_above_corrupted_ones() -> None:
+    data = load("digits")
+    x, _ = data.split("train").batch(torch.arange(1200))
+    held_out, _ = data.split("validation").batch(torch.arange(180))
+    torch.manual_seed(0)
+    model = BayesianGAN(data.event, latent=4, hidden=(64,), generators=1, critics=2, data=1200, step=0.02, prior=1.0).train()
+    noise = generator(3)
+    optimizers = {name: torch.optim.SGD(ps, lr=0.02, momentum=0.9) for name, ps in model.parameter_groups().items()}
+    for _ in range(60):
+        rows = torch.randint(len(x), (100,), generator=noise)
+        for name, optimizer in optimizers.items():
+            model.zero_grad(set_to_none=True)
+            model.loss(x[rows], group=name, generator=noise)["loss"].backward()
+            optimizer.step()
+    occluded = held_out.clone()
+    occluded[:, :, 2:5, 2:5] = 0
+    noisy = held_out + 5.0 * torch.randn(held_out.shape, generator=noise)
+    real = model.eval().judge(held_out)["uncertainty"]
+    for y in (noisy.clamp(0, 16).to(held_out.dtype), occluded, held_out.rot90(1, (2, 3))):
+        assert auroc(real, model.judge(y)["uncertainty"])[0] > 0.8
 
 
 def test_bad_options_are_refused() -> None:

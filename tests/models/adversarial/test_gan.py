@@ -41,6 +41,24 @@ def test_each_loss_gives_gradients_to_its_own_group_alone() -> None:
         assert all(p.grad is None and p.requires_grad for p in groups[other])
 
 
+@pytest.mark.parametrize("objective", ["non-saturating", "hinge"])
+def test_mismatched_pairs_are_told_as_samples(objective: str) -> None:
+    """Each datum with the condition of the one before it in the batch, at a weight of 0.5; the generator sees none of it."""
+    options = {"latent": 2, "hidden": (8,), "objective": objective}
+    plain = GAN(Event.real((3,)), Event.label(4), **options)
+    model = GAN(Event.real((3,)), Event.label(4), mismatched=0.5, **options)
+    model.load_state_dict(plain.state_dict())
+    x, c = torch.randn(3, 3), torch.tensor([2, 0, 3])
+    on_wrong = plain.critic(x, torch.tensor([3, 2, 0]))
+    term = F.softplus(on_wrong) if objective == "non-saturating" else F.relu(1.0 + on_wrong)
+    expected = plain.loss(x, c, group="critic", generator=generator())["loss"] + 0.5 * term.mean()
+    torch.testing.assert_close(model.loss(x, c, group="critic", generator=generator())["loss"], expected)
+    losses = [m.loss(x, c, group="generator", generator=generator())["loss"] for m in (plain, model)]
+    torch.testing.assert_close(*losses)
+    with pytest.raises(InvalidInput, match="mismatched pairs need at least 2 data"):
+        model.loss(x[:1], c[:1], group="critic")
+
+
 def test_generator_is_updated_at_every_kth_step() -> None:
     model = GAN(Event.real((2,)), hidden=(4,), critic_steps=3)
     both, one = ("critic", "generator"), ("critic",)
@@ -113,6 +131,8 @@ def test_bad_options_are_refused() -> None:
     for options, match in (
         ({"latent": 0}, "latent needs"),
         ({"critic_steps": 0}, "critic_steps needs"),
+        ({"mismatched": -1.0}, "mismatched is a weight, got -1"),
+        ({"mismatched": 1.0}, "mismatched pairs are of a datum and a condition"),
         ({"objective": "hing"}, "no objective 'hing'. Did you mean hinge"),
     ):
         with pytest.raises(InvalidInput, match=match):

@@ -7,6 +7,7 @@ from torch import nn
 from ancestral.errors import InvalidInput
 from ancestral.event import Event
 from ancestral.layers.lipschitz import OrthogonalConv2d, SpectralConv2d
+from ancestral.layers.text_encoder import TextEncoder
 from ancestral.models.adversarial.gan import GAN
 from ancestral.models.adversarial.networks import CRITIC_NORMS, GENERATOR_NORMS, Critic, make_critic, make_generator
 
@@ -108,6 +109,37 @@ def test_a_critic_of_lipschitz_layers_is_certified() -> None:
         assert float((rise / step.norm(dim=1)).max()) <= float(certified) + 1e-6
 
 
+@pytest.mark.parametrize("kind", ["mlp", "conv", "residual"])
+def test_a_projection_is_linear_in_the_features(kind: str) -> None:
+    event = Event.real((1, 8, 8))
+    critic = make_critic(event, Event.label(3), network=kind, channels=(4, 8), hidden=(6,), projection=True).eval()
+    x, c = torch.randn(5, 64), torch.tensor([0, 1, 2, 2, 1])
+    h = critic.features(x)
+    torch.testing.assert_close(critic.features(x, c), h)  # the trunk is not told
+    expected = critic.of_features(h)[:, 0] + (critic.projection.map.weight[c] * h).sum(1) / critic.width**0.5
+    torch.testing.assert_close(critic(x, c)[:, 0], expected)
+
+
+@pytest.mark.parametrize("kind", ["mlp", "conv", "residual"])
+@pytest.mark.parametrize("projection", [False, True])
+def test_networks_read_sentences_by_an_encoder_of_their_own(kind: str, projection: bool) -> None:
+    event, text = Event.real((1, 8, 8)), Event.sentences(3, 4)
+    options = {"network": kind, "channels": (4, 8), "hidden": (6,), "text": "gru"}
+    made = make_generator(event, text, 2, **options).eval()
+    critic = make_critic(event, text, projection=projection, **options).eval()
+    with torch.no_grad():
+        for network in (made, critic):
+            encoders = [m for m in network.modules() if isinstance(m, TextEncoder)]
+            assert len(encoders) == 1
+            x = torch.randn(1, network.inputs).expand(2, -1)
+            one, other = network(x, torch.tensor([[0, 1, 4], [1, 0, 4]]))
+            assert not torch.equal(one, other)
+            # Words count by what the encoder makes of them alone.
+            encoders[0].words.weight.zero_()
+            one, other = network(x, torch.tensor([[0, 1, 4], [1, 0, 4]]))
+            torch.testing.assert_close(one, other)
+
+
 def test_networks_that_do_not_fit_are_refused() -> None:
     event = Event.real((4,))
     for call, match in (
@@ -118,6 +150,10 @@ def test_networks_that_do_not_fit_are_refused() -> None:
         (lambda: make_generator(event, Event.label(2), 2, normalization="virtual-batch"), "no conditions for it"),
         (lambda: make_critic(event, None, minibatch_discrimination=-1), "number of kernels"),
         (lambda: make_critic(Event.real((1, 4, 4)), None, network="conv", channels=()), "at least one"),
+        (lambda: make_critic(event, Event.label(2), text="gruu"), "Did you mean gru"),
+        (lambda: make_critic(event, Event.label(2), text="gru"), "reads sentences"),
+        (lambda: make_generator(event, None, 2, text="gru"), "a condition that is a sentence, got none"),
+        (lambda: make_critic(event, None, projection=True), "projection is of a condition, got none"),
     ):
         with pytest.raises(InvalidInput, match=match):
             call()

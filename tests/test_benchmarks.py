@@ -108,10 +108,20 @@ def test_sparse_coding_prints_measurements(real_data):
 
 def test_features_print_measurements(real_data):
     (table,) = run("features")["tables"]
-    learned = ["sparse codes", "PSD", "denoising stack", "VAE"]
+    learned = ["sparse codes", "PSD", "denoising stack", "RBM", "VAE"]
     assert [row[0] for row in table["rows"]] == ["raw", "32 principal components", *learned]
     assert set(table["curves"]) == {row[0] for row in table["rows"]}
     assert all(0.0 <= point[1] <= 1.0 for points in table["curves"].values() for point in points)
+
+
+def test_generators_print_figures_and_bounds():
+    samples, decoders = run("generators")["tables"]
+    (row,) = samples["rows"]
+    assert row[0] == "`gan`"
+    assert float(row[3]) > 0.0
+    assert all(0.0 <= float(share.split(" ± ")[0]) <= 1.0 for share in row[-2:])
+    (row,) = decoders["rows"]
+    assert float(row[2]) <= float(row[3]), "a lower and an upper bound"
 
 
 def test_outliers_print_measurements():

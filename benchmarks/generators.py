@@ -133,7 +133,7 @@ def annealed(names: Sequence[str], tiny: bool) -> dict[str, Any]:
     rows = []
     for name in names:
         path = _run(name, DECODERS[name], tiny)
-        scale = {"steps": 5, "chains": 2, "limit": 3, "simulated": 2} if tiny else {"steps": 1000, "chains": 16, "limit": 100}
+        scale = {"steps": 5, "chains": 2, "limit": 3, "simulated": 2} if tiny else {"steps": 300, "chains": 8, "limit": 50}
         found = ais(path, "digits" if tiny else DATA, observation="gaussian", **scale)
         sigma = found.observation.partition("sigma ")[2].split()[0]
         rows.append(

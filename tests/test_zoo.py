@@ -14,6 +14,7 @@ from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundEr
 import ancestral
 from ancestral import zoo
 from ancestral.data import catalogue
+from ancestral.data.mnist_scenes import caption_event
 from ancestral.encoding import BagOfWords
 from ancestral.errors import InvalidInput
 from ancestral.event import Event
@@ -189,8 +190,10 @@ def test_the_recipes_of_the_repository_can_be_built(path):
     recipe = read_recipe(path)
     event = described(catalogue.find(recipe["data"]["name"]).event)
     options = {key: value for key, value in recipe["model"].items() if key != "name"}
-    few = Event.labels((10, 2)) if "labelled" in recipe["data"] else None  # ten classes, and whether each is known
-    model = registry.create(recipe["model"]["name"], event, event if event.end else few, **options)
+    told = Event.labels((10, 2)) if "labelled" in recipe["data"] else None  # ten classes, and whether each is known
+    if recipe["data"].get("condition") == "caption":
+        told = caption_event()
+    model = registry.create(recipe["model"]["name"], event, event if event.end else told, **options)
     settings_for(type(model), recipe["train"])
     if path.name == "recipe.yaml":
         half = sum(2 * p.numel() for p in model.parameters())

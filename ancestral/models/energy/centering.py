@@ -55,7 +55,29 @@ def follow(offsets: Sequence[Tensor], positive: Sequence[Tensor], negative: Sequ
         offset.lerp_((p.mean(0) + n.mean(0)) / 2.0, OFFSET_RATE)
 
 
-def along(directions: Iterable[Tensor], parameters: Iterable[Tensor], value: Tensor) -> Tensor:
-    """Return `value`, a number, with minus the directions as its gradient."""
-    linear = torch.stack([(d * p).sum() for d, p in zip(directions, parameters, strict=True)]).sum()
+def centered_loss(
+    value: Tensor,
+    weights: Iterable[Tensor],
+    biases: Iterable[Tensor],
+    positive: Sequence[Tensor],
+    negative: Sequence[Tensor],
+    offsets: Sequence[Tensor],
+    *,
+    moving: bool,
+) -> Tensor:
+    """Return `value`, a number, with minus `centered_directions` as its gradient in weights and biases; (,).
+
+    Args:
+        value: what the loss is said to be.
+        weights: of each two layers that meet.
+        biases: of each layer.
+        positive: as in `centered_directions`.
+        negative: as in `centered_directions`.
+        offsets: as in `centered_directions`.
+        moving: whether the offsets follow the layers first, as they do in training.
+    """
+    if moving:
+        follow(offsets, positive, negative)
+    directions = [part for parts in centered_directions(positive, negative, offsets) for part in parts]
+    linear = torch.stack([(d * p).sum() for d, p in zip(directions, (*weights, *biases), strict=True)]).sum()
     return linear.detach() - linear + value

@@ -13,7 +13,7 @@ from ancestral.layers.mlp import check_choice, check_sizes
 from ancestral.likelihood import Likelihood
 from ancestral.models.energy.annealing import AnnealingPath, BipartitePath, LogPartition, coins
 from ancestral.models.energy.base import MAX_ENUMERATED, EnergyModel, enumerated, log_odds
-from ancestral.models.energy.centering import along, centered_directions, follow
+from ancestral.models.energy.centering import centered_loss
 from ancestral.models.registry import register
 
 PRETRAINED = ("doubled", "first")
@@ -338,13 +338,13 @@ class DBM(EnergyModel):
             positive = self.energy(means).mean()
             return {"loss": positive - self.energy(state).mean(), "energy": positive.detach()}
         with torch.no_grad():
-            offsets = [self.get_buffer(f"offset{i}") for i in range(trained)]
-            if self.training:
-                follow(offsets, means, state)
-            weights, biases = centered_directions(means, state, offsets)
             positive, negative = self.energy(means).mean(), self.energy(state).mean()
-        parameters = (*self.weights[: trained - 1], *self.biases[:trained])
-        return {"loss": along((*weights, *biases), parameters, positive - negative), "energy": positive}
+        offsets = [self.get_buffer(f"offset{i}") for i in range(trained)]
+        weights, biases = self.weights[: trained - 1], self.biases[:trained]
+        return {
+            "loss": centered_loss(positive - negative, weights, biases, means, state, offsets, moving=self.training),
+            "energy": positive,
+        }
 
     def _layer_loss(self, x: Tensor, layer: int, generator: torch.Generator | None) -> dict[str, Tensor]:
         """Return the loss of one layer as an RBM, with what the layers beyond it will add counted by doubled weights."""

@@ -13,7 +13,7 @@ from ancestral.layers.mlp import check_sizes
 from ancestral.likelihood import Likelihood
 from ancestral.models.energy.annealing import AnnealingPath, BipartitePath, coins
 from ancestral.models.energy.base import MAX_ENUMERATED, EnergyModel, enumerated, log_odds
-from ancestral.models.energy.centering import along, centered_directions, follow
+from ancestral.models.energy.centering import centered_loss
 from ancestral.models.energy.chains import Tempering
 from ancestral.models.registry import register
 
@@ -298,12 +298,10 @@ class RBM(EnergyModel):
         """Return a loss with the gradient of centred parameters, in terms of these; its value is that of the other loss."""
         with torch.no_grad():
             h, seen = (torch.sigmoid(self._hidden_logits(units)) for units in (v, negative))
-            offsets = (self.visible_offset, self.hidden_offset)
-            if self.training:
-                follow(offsets, (v, h), (negative, seen))
-            weights, biases = centered_directions((v, h), (negative, seen), offsets)
             energies = self._free_energy(v).mean(), self._free_energy(negative).mean()
-        loss = along((*weights, *biases), (self.weight, self.visible_bias, self.hidden_bias), energies[0] - energies[1])
+        biases, offsets = (self.visible_bias, self.hidden_bias), (self.visible_offset, self.hidden_offset)
+        value = energies[0] - energies[1]
+        loss = centered_loss(value, (self.weight,), biases, (v, h), (negative, seen), offsets, moving=self.training)
         return {"loss": loss, "free_energy": energies[0]}
 
     def measures(

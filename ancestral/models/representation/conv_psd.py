@@ -1,6 +1,7 @@
 """A stack of convolutional sparse decompositions with encoders, trained stage by stage, then for labels if there are any."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import cast
 
 import torch
@@ -158,11 +159,15 @@ class ConvPSD(Model):
 
     def features(self, x: Tensor, stages: int | None = None) -> Tensor:
         """Return h after so many stages, all where None, (batch, maps, height, width), for data, (batch, *event.shape)."""
+        return next(islice(self._seen(x), len(self.stages) if stages is None else stages, None))
+
+    def _seen(self, x: Tensor) -> Iterator[Tensor]:
+        """Yield h_0, h_1, ...: what each stage sees, and what the last one hands on, (batch, maps, height, width)."""
         h = self.contrast(self.event.to_network(x, self.dtype))
-        for stage in self.stack[:stages]:
-            h = self.contrast(stage.maps(h).abs())
-            h = F.avg_pool2d(h, stage.pool, ceil_mode=True)
-        return h
+        yield h
+        for stage in self.stack:
+            h = F.avg_pool2d(self.contrast(stage.maps(h).abs()), stage.pool, ceil_mode=True)
+            yield h
 
     def logits(self, x: Tensor) -> Tensor:
         """Return A h_S + c, (batch, K), for data, (batch, *event.shape)."""
@@ -256,8 +261,8 @@ class ConvPSD(Model):
             values = {"cross_entropy": cross_entropy, "error": (logits.argmax(1) != label).to(self.dtype)}
             return {name: torch.where(known, value, 0.0) for name, value in values.items()}
         values = {}
-        for number, stage in enumerate(self.stack):
-            h = self.features(x, number).flatten(1)
+        for stage, seen in zip(self.stack, self._seen(x), strict=False):
+            h = seen.flatten(1)
             for name, value in stage.decomposition_measures(h, stage.tolerance).items():
                 entries = stage.dictionary().atoms if name in ("active", "apart") else h.shape[1]
                 values[name] = values.get(name, 0.0) + value / (entries * len(self.stages))

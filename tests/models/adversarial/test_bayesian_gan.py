@@ -120,6 +120,18 @@ def test_moments_are_averages_over_batches_and_wide_features_are_mixed() -> None
     torch.testing.assert_close(model.moments[1], h.T @ h / 12)
 
 
+def walked(model: BayesianGAN, x: Tensor, *, steps: int, batch: int, noise: torch.Generator) -> None:
+    """Let the chains of a model take steps on random batches of `x`, at the rate of its `step` of 0.02."""
+    optimizers = {name: torch.optim.SGD(ps, lr=0.02, momentum=0.9) for name, ps in model.parameter_groups().items()}
+    for _ in range(steps):
+        rows = torch.randint(len(x), (batch,), generator=noise)
+        for name, optimizer in optimizers.items():
+            model.zero_grad(set_to_none=True)
+            model.loss(x[rows], group=name, generator=noise)["loss"].backward()
+            optimizer.step()
+            model.after_step(name)
+
+
 def test_critics_disagree_away_from_data() -> None:
     """After training on a circle of radius 2, held-out data have less uncertainty than points at twice the radius."""
 
@@ -130,14 +142,7 @@ def test_critics_disagree_away_from_data() -> None:
     torch.manual_seed(0)
     model = BayesianGAN(Event.real((2,)), latent=2, hidden=(32, 32), generators=2, critics=5, data=2000, step=0.02, prior=1.0)
     x, noise = circle(2.0, 1, 2000), generator(3)
-    optimizers = {name: torch.optim.SGD(ps, lr=0.02, momentum=0.9) for name, ps in model.parameter_groups().items()}
-    for _ in range(300):
-        rows = torch.randint(len(x), (64,), generator=noise)
-        for name, optimizer in optimizers.items():
-            model.zero_grad(set_to_none=True)
-            model.loss(x[rows], group=name, generator=noise)["loss"].backward()
-            optimizer.step()
-            model.after_step(name)
+    walked(model, x, steps=300, batch=64, noise=noise)
     inside, outside = (model.eval().judge(circle(radius, 9))["uncertainty"] for radius in (2.0, 4.0))
     assert auroc(inside, outside)[0] > 0.8
 
@@ -149,13 +154,7 @@ def test_uncertainty_ranks_digits_above_corrupted_ones() -> None:
     torch.manual_seed(0)
     model = BayesianGAN(data.event, latent=4, hidden=(64,), generators=1, critics=2, data=1200, step=0.02, prior=1.0).train()
     noise = generator(3)
-    optimizers = {name: torch.optim.SGD(ps, lr=0.02, momentum=0.9) for name, ps in model.parameter_groups().items()}
-    for _ in range(60):
-        rows = torch.randint(len(x), (100,), generator=noise)
-        for name, optimizer in optimizers.items():
-            model.zero_grad(set_to_none=True)
-            model.loss(x[rows], group=name, generator=noise)["loss"].backward()
-            optimizer.step()
+    walked(model, x, steps=60, batch=100, noise=noise)
     occluded = held_out.clone()
     occluded[:, :, 2:5, 2:5] = 0
     noisy = held_out + 5.0 * torch.randn(held_out.shape, generator=noise)

@@ -23,6 +23,7 @@ from ancestral.verbs.ais import ais
 from ancestral.verbs.fit import fit
 from ancestral.verbs.quality import quality
 from benchmarks import page
+from benchmarks.features import Learner
 
 DATA = "mnist"
 MINUTES = 2.0
@@ -35,19 +36,14 @@ FIGURES = ("FID", "KID", "inception score", "precision", "recall")
 
 
 @dataclass(frozen=True)
-class Contestant:
+class Contestant(Learner):
     """A model of a table.
 
     Args:
-        model: its registered name.
-        options: its options.
-        training: settings of its training.
         loading: how the data are loaded.
     """
 
-    model: str
     options: dict[str, Any] = field(default_factory=dict)
-    training: dict[str, Any] = field(default_factory=dict)
     loading: dict[str, Any] = field(default_factory=dict)
 
 
@@ -99,25 +95,23 @@ def _seconds(path: Path) -> tuple[int, float]:
 
 def sampled(names: Sequence[str], tiny: bool) -> dict[str, Any]:
     """Return the table of sample quality."""
-    rows, notes = [], []
+    rows = []
     for name in names:
         path = _run(name, GANS[name], tiny)
         found = quality(path, load("digits" if tiny else DATA, **GANS[name].loading), n=50 if tiny else SAMPLES)
         steps, seconds = _seconds(path)
-        cells = []
-        for wanted in FIGURES:
-            figure = next(figure for figure in found.figures if figure.name.startswith(wanted))
-            error = "" if figure.standard_error is None else f" ± {figure.standard_error:.3g}"
-            cells.append(f"{figure.value:.3g}{error}")
-            baseline = figure.baseline
-            if not rows:
-                notes.append(f"{wanted} {baseline:.3g}")
+        figures = {wanted: next(f for f in found.figures if f.name.startswith(wanted)) for wanted in FIGURES}
+        cells = [
+            f"{f.value:.3g}" + ("" if f.standard_error is None else f" ± {f.standard_error:.3g}") for f in figures.values()
+        ]
         rows.append([f"`{name}`", f"{steps:,}", f"{seconds / 60:.1f}", *cells])
         print(f"generators: {' | '.join(rows[-1])}", file=sys.stderr, flush=True)
+    # The same for each model: they are of the data alone.
+    baselines = ", ".join(f"{wanted} {figure.baseline:.3g}" for wanted, figure in figures.items())
     note = (
         f"{found.count:,} samples against as many test data; features of {found.features}"
         + ("" if found.accuracy is None else f", right on {found.accuracy:.2%} of test data, weights {found.sha256}")
-        + f". Training data in place of samples: {', '.join(notes)}."
+        + f". Training data in place of samples: {baselines}."
     )
     return {
         "key": "samples",
